@@ -1,0 +1,25 @@
+"""mlms evaluates and profiles machine-learning models described by YAML assets."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["Results", "Run", "Settings", "evaluate", "load_catalog", "open_run", "plan", "predict"]
+
+if TYPE_CHECKING:
+    from mlms.api import Results, Settings, evaluate, load_catalog, open_run, plan, predict
+    from mlms.runs.run import Run
+
+
+def __getattr__(name: str) -> Any:
+    """The API is imported when it is first used: ``mlms --version`` needs none of it."""
+    if name in __all__:
+        return getattr(import_module("mlms.api"), name)
+    raise AttributeError(f"module 'mlms' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,33 @@
+"""Registers everything in this package; importing it imports no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mlms.builtins import metrics, processors, pytorch, readers, tasks
+from mlms.hooks import Component, Dataset, Framework, Metric, Processor, Task, hookimpl
+
+
+@hookimpl
+def mlms_frameworks() -> Iterable[Component[Framework]]:
+    return [pytorch.COMPONENT]
+
+
+@hookimpl
+def mlms_processors() -> Iterable[Component[Processor]]:
+    return processors.COMPONENTS
+
+
+@hookimpl
+def mlms_datasets() -> Iterable[Component[Dataset]]:
+    return readers.COMPONENTS
+
+
+@hookimpl
+def mlms_tasks() -> Iterable[Component[Task]]:
+    return tasks.COMPONENTS
+
+
+@hookimpl
+def mlms_metrics() -> Iterable[Component[Metric]]:
+    return metrics.COMPONENTS

@@ -1,0 +1,112 @@
+"""A PyTorch module that answers batches; imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mlms.builtins.pytorch.failures import failure
+from mlms.hooks import Batch, Outputs
+from mlms.manifests.types import ModelAsset
+
+
+class PyTorchPredictor:
+    """Holds ``module``, which lies on ``device`` in ``dtype``; ``cleanup`` is closed with it."""
+
+    def __init__(
+        self,
+        model: ModelAsset,
+        module: nn.Module,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        options: Mapping[str, Any],
+        cleanup: ExitStack,
+    ) -> None:
+        self._name = model.name
+        self._inputs = [spec.name for spec in model.input]
+        self._device, self._dtype = device, dtype
+        self._channels_last = bool(options.get("channels_last"))
+        self._cleanup = cleanup
+        tensors = [*module.parameters(), *module.buffers()]
+        self._description = {
+            "parameters": sum(parameter.numel() for parameter in module.parameters()),
+            "size_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+            "device": str(device),
+            "dtype": str(dtype).removeprefix("torch."),
+            "compiled": bool(options.get("compile")),
+            "channels_last": self._channels_last,
+        }
+        compiling = options.get("compile", False)
+        self._module: Any = module
+        if compiling is not False:
+            self._module = torch.compile(module, **({} if compiling is True else compiling))
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Run the module on the model's inputs in their order; returns host arrays, all device work done.
+
+        A single tensor is called ``output``, those of a tuple or list ``output_0`` and so on, those of a mapping,
+        named tuple or dataclass by their own names. bfloat16, which NumPy lacks, comes as float32.
+
+        Raises:
+            OutOfMemoryError: the batch didn't fit.
+            ModelError: the module raised.
+        """
+        try:
+            with torch.inference_mode():
+                outputs = self._module(*[self._to_device(batch[name]) for name in self._inputs])
+                if self._device.type == "cuda":
+                    torch.cuda.synchronize(self._device)
+                return {name: _to_host(value) for name, value in _named(outputs) if value is not None}
+        except Exception as error:
+            size = max((len(array) for array in batch.values()), default=0)
+            raise failure(error, self._name, "predicting", size) from error
+
+    def describe(self) -> Mapping[str, Any]:
+        """Parameters (count), size_bytes (parameters and buffers), device, dtype, compiled, channels_last."""
+        return self._description
+
+    def close(self) -> None:
+        """Give the memory back and the process its settings."""
+        self._module = None
+        self._cleanup.close()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _to_device(self, array: npt.NDArray[Any]) -> Tensor:
+        # Copies only what torch can't alias: memory that is read-only or runs backwards.
+        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        dtype = self._dtype if tensor.is_floating_point() else tensor.dtype
+        tensor = tensor.to(self._device, dtype, non_blocking=True)
+        if self._channels_last and tensor.ndim == 4:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
+
+
+def _named(outputs: Any) -> list[tuple[str, Any]]:
+    if isinstance(outputs, Mapping):
+        return [(str(name), value) for name, value in outputs.items()]
+    if dataclasses.is_dataclass(outputs):
+        return [(field.name, getattr(outputs, field.name)) for field in dataclasses.fields(outputs)]
+    if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
+        return list(zip(outputs._fields, outputs, strict=True))
+    if isinstance(outputs, tuple | list):
+        return [(f"output_{index}", value) for index, value in enumerate(outputs)]
+    return [("output", outputs)]
+
+
+def _to_host(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return (value.float() if value.dtype is torch.bfloat16 else value).cpu().numpy()
+    if isinstance(value, Mapping):
+        return {name: _to_host(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_to_host(item) for item in value]
+    return value

@@ -1,0 +1,56 @@
+"""Targets as they are written (class names or indices) to what metrics take (class indices)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from mlms.errors import DataError, Place
+
+INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
+
+
+def class_indices(
+    targets: Sequence[int | float | str], labels: tuple[str, ...] | None, places: Sequence[Place]
+) -> list[int]:
+    """Class indices of targets that are all label names, or else all indices already.
+
+    The column is read as a whole, so that labels which are numbers themselves ("1" to "10") stay unambiguous. Without
+    labels, names are numbered in sorted order.
+
+    Raises:
+        DataError: a target is neither a label nor an index of one; its place is named.
+    """
+    texts = [str(target) for target in targets]
+    whole = all(INTEGER.fullmatch(text) for text in texts)
+    if labels is None and not whole:
+        labels = tuple(sorted(set(texts)))
+    if labels is not None and (not whole or set(texts) <= set(labels)):
+        return _by_name(texts, labels, places)
+    return _by_number(texts, labels, places)
+
+
+def _by_name(texts: Sequence[str], labels: tuple[str, ...], places: Sequence[Place]) -> list[int]:
+    counts = Counter(labels)
+    for text, place in zip(texts, places, strict=True):
+        if text not in counts:
+            raise DataError(
+                f"'{text}' is none of the dataset's {len(labels)} labels",
+                place=place,
+                hint="write labels throughout, or class indices throughout",
+            )
+        if counts[text] > 1:
+            raise DataError(
+                f"the label '{text}' stands for more than one class", place=place, hint="use class indices instead"
+            )
+    indices = {label: index for index, label in enumerate(labels)}
+    return [indices[text] for text in texts]
+
+
+def _by_number(texts: Sequence[str], labels: tuple[str, ...] | None, places: Sequence[Place]) -> list[int]:
+    for text, place in zip(texts, places, strict=True):
+        if int(text) < 0 or (labels is not None and int(text) >= len(labels)):
+            last = "" if labels is None else f" to {len(labels) - 1}"
+            raise DataError(f"there is no class {text}", place=place, hint=f"class indices go from 0{last}")
+    return [int(text) for text in texts]

@@ -1,0 +1,90 @@
+"""The command line. Each command is a module of its own, imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from mlms import __version__
+from mlms.errors import EXIT_INTERRUPTED, MlmsError
+
+COMMANDS = {
+    "eval": "Evaluate the models of one or more manifests.",
+    "run": "Evaluate one model without a manifest.",
+    "predict": "Show what a model says about files.",
+    "validate": "Check asset and manifest files.",
+    "list": "List models, frameworks, datasets and components.",
+    "show": "Show one asset or component.",
+    "runs": "List, show and open finished runs.",
+    "init": "Write a starter manifest or asset.",
+    "schema": "Print a JSON Schema.",
+    "plugins": "List the installed plugins.",
+    "doctor": "Check this installation and machine.",
+    "completion": "Print the shell completion script.",
+}
+"""Names and summaries: kept here so that ``--help`` imports no command. A test holds them to the commands' own."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports ``mlms.cli.<name>`` when the command is used, and knows its summary without."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"mlms.cli.{name}_command").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if arguments and arguments[0] not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else " 'mlms --help' lists them."
+            context.fail(f"There is no command '{arguments[0]}'.{hint}")
+        return super().resolve_command(context, arguments)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: mlms eval manifests/digits.yaml",
+)
+@click.version_option(__version__, prog_name="mlms", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Evaluate and profile machine-learning models described in YAML.
+
+    Exit codes: 0 all is well, 1 an evaluation failed, 2 bad input, 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The ``mlms`` program."""
+    try:
+        cli.main(args=list(arguments) if arguments is not None else None, prog_name="mlms", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except MlmsError as error:
+        click.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe went away ("mlms list models | head"): not a failure of ours.
+        sys.stderr.close()
+        sys.exit(0)

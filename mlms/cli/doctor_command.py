@@ -1,0 +1,85 @@
+"""``mlms doctor``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlms.cli import options
+from mlms.errors import EXIT_BAD_INPUT
+
+
+@click.command("doctor", epilog="Example: mlms doctor")
+@options.assets
+@options.as_json
+def command(assets: tuple[Path, ...], as_json: bool) -> None:
+    """Check this installation and machine: packages, plugins, assets, folders, devices."""
+    checks = list(_checks(assets))
+    if as_json:
+        click.echo(json.dumps(checks, indent=2))
+    else:
+        for check in checks:
+            mark = click.style("ok  ", fg="green") if check["ok"] else click.style("FAIL", fg="red")
+            click.echo(f"{mark} {check['check']}: {check['detail']}")
+            if not check["ok"] and check["mend"]:
+                click.echo(f"       mend: {check['mend']}")
+    if not all(check["ok"] for check in checks):
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def _checks(assets: tuple[Path, ...]) -> Iterator[Mapping[str, Any]]:
+    import mlms
+    from mlms import api
+    from mlms.manifests.fetch import FetchSettings
+    from mlms.runs.directory import root_from
+    from mlms.runs.environment import describe_environment
+
+    components = api.load_plugins()
+    environment = describe_environment(["torch", "torchvision", "numpy", "mlcommons-loadgen"])
+    yield _passed("mlms", f"{mlms.__version__}, Python {environment['python']['version']}")
+    cpu = environment["cpu"]
+    yield _passed("processor", f"{cpu['model']}, {cpu['cores_logical']} logical cores")
+    yield _passed("memory", f"{environment['memory_bytes'] / 2**30:.1f} GiB")
+    gpus = ", ".join(gpu["name"] for gpu in environment["gpus"])
+    yield _passed("GPUs", gpus or "none found (evaluations run on the CPU)")
+    for name, version in environment["packages"].items():
+        yield _passed(f"package {name}", version)
+    for plugin in components.plugins:
+        last = (plugin.error or "").strip().splitlines()[-1:] or [""]
+        yield _result(
+            f"plugin {plugin.name}", plugin.error is None, str(plugin), last[0], "mlms plugins shows it whole"
+        )
+    catalog = api.load_catalog(assets)
+    for folder in catalog.folders:
+        yield _passed("assets", str(folder) if folder.is_dir() else f"{folder} (not there)")
+    for problem in catalog.problems():
+        yield _result("asset", False, "", str(problem), "")
+    counts = [f"{len(catalog.entries(kind))} {kind}s" for kind in ("model", "framework", "dataset")]
+    yield _passed("catalog", ", ".join(counts))
+    settings = FetchSettings.from_environment()
+    yield _writable("cache", settings.cache, "set MLMS_CACHE to a folder that can be written")
+    yield _writable("runs", root_from(None), "set MLMS_RUNS to a folder that can be written")
+
+
+def _writable(check: str, folder: Path, mend: str) -> Mapping[str, Any]:
+    from mlms.errors import StorageError
+    from mlms.runs.directory import check_writable
+
+    try:
+        check_writable(folder)
+    except StorageError as error:
+        return _result(check, False, "", error.message, mend)
+    return _passed(check, str(folder))
+
+
+def _passed(check: str, detail: str) -> Mapping[str, Any]:
+    return {"check": check, "ok": True, "detail": detail, "mend": ""}
+
+
+def _result(check: str, ok: bool, good: str, bad: str, mend: str) -> Mapping[str, Any]:
+    return {"check": check, "ok": ok, "detail": good if ok else bad, "mend": "" if ok else mend}

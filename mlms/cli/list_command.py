@@ -1,0 +1,91 @@
+"""``mlms list``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlms.cli import options
+
+ASSETS = ("models", "frameworks", "datasets")
+COMPONENTS = ("processors", "readers", "tasks", "metrics")
+
+
+@click.command("list", epilog="Example: mlms list models --task image_classification --name 'resnet*'")
+@click.argument("what", type=click.Choice([*ASSETS, *COMPONENTS]))
+@click.option("--task", help="Only those of this task.")
+@click.option("--framework", help="Only models of this framework.")
+@click.option("--tag", "tags", multiple=True, help="Only those with this tag (several: with all of them).")
+@click.option("--name", metavar="PATTERN", help="Only names that match, such as 'resnet*'.")
+@options.assets
+@options.as_json
+def command(
+    what: str,
+    task: str | None,
+    framework: str | None,
+    tags: tuple[str, ...],
+    name: str | None,
+    assets: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """List models, frameworks, datasets and components."""
+    rows = list(_asset_rows(what, assets) if what in ASSETS else _component_rows(what))
+    rows = [
+        row
+        for row in rows
+        if (task is None or row.get("task") == task)
+        and (framework is None or row.get("framework") == framework)
+        and set(tags) <= set(row.get("tags", ()))
+        and (name is None or fnmatch(row["name"], name))
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    columns = ["name", "version", "task", "description"] if what in ASSETS else ["name", "plugin", "summary"]
+    for line in _table(columns, rows):
+        click.echo(line)
+
+
+def _asset_rows(what: str, assets: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    from mlms import api
+
+    catalog = api.load_catalog(assets)
+    for entry in catalog.entries(what.removesuffix("s")):  # type: ignore[arg-type]
+        yield {
+            "name": entry.name,
+            "version": entry.version,
+            "task": entry.task,
+            "framework": entry.framework,
+            "tags": list(entry.tags),
+            "description": entry.description,
+            "path": str(entry.path),
+        }
+    for problem in catalog.problems():
+        click.secho(f"warning: left out: {problem}", err=True, fg="yellow")
+
+
+def _component_rows(what: str) -> Iterator[dict[str, Any]]:
+    from mlms import api
+
+    for entry in api.load_plugins().registries[what.removesuffix("s")]:
+        yield {"name": entry.component.name, "plugin": str(entry.plugin), "summary": entry.component.summary}
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Aligned text, the last column cut to a terminal's width and whole in a pipe."""
+    if not rows:
+        click.echo("nothing found", err=True)
+        return
+    cells = [[str(row[column] or "") for column in columns] for row in rows]
+    widths = [max(len(line[index]) for line in [list(columns), *cells]) for index in range(len(columns) - 1)]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for line in [[column.upper() for column in columns], *cells]:
+        start = "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=False))
+        yield f"{start}  {line[-1]}".rstrip()[:width]

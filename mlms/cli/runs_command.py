@@ -1,0 +1,75 @@
+"""``mlms runs``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mlms.cli import options
+
+
+@click.group("runs", epilog="Example: mlms runs show @last")
+def command() -> None:
+    """List, show and open finished runs.
+
+    A run is named by its directory, its id or a unique beginning of it, its name (the newest), or @last.
+    """
+
+
+@command.command("list", epilog="Example: mlms runs list --json")
+@options.output
+@options.as_json
+def list_(output: Path | None, as_json: bool) -> None:
+    """List finished runs, newest first."""
+    from mlms.runs.directory import root_from
+    from mlms.runs.store import scan
+
+    runs, problems = scan(root_from(output))
+    if as_json:
+        click.echo(json.dumps([{"path": str(run.path), **run.record} for run in runs], indent=2))
+    elif not runs:
+        click.echo("there are no runs yet", err=True)
+    else:
+        from mlms.cli import console
+        from mlms.reports.terminal import results_table
+
+        console.results_console().print(results_table([run.record for run in runs]))
+    for problem in problems:
+        click.secho(f"warning: left out: {problem}", err=True, fg="yellow")
+
+
+@command.command("show", epilog="Example: mlms runs show @last --json")
+@click.argument("run")
+@options.output
+@options.as_json
+def show(run: str, output: Path | None, as_json: bool) -> None:
+    """Show one run."""
+    from mlms import api
+
+    found = api.open_run(run, output=output)
+    if as_json:
+        click.echo(json.dumps(found.record, indent=2))
+        return
+    from mlms.cli import console
+    from mlms.reports.terminal import run_panel
+
+    console.results_console().print(run_panel(found.record))
+    click.echo(f"run    {found.path}")
+
+
+@command.command("open", epilog="Example: mlms runs open @last")
+@click.argument("run")
+@options.output
+def open_(run: str, output: Path | None) -> None:
+    """Open a run's report in the browser (and print where it is)."""
+    from mlms import api
+    from mlms.errors import StorageError
+
+    found = api.open_run(run, output=output)
+    report = found.path / "report.html"
+    if not report.is_file():
+        raise StorageError(f"run {found.id} has no report at {report}")
+    click.echo(str(report))
+    click.launch(str(report))

@@ -1,0 +1,13 @@
+"""Short forms on the command line for what a manifest spells out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def weights_override(text: str) -> str:
+    """``random`` or a file, as an override of the manifest's ``weights``."""
+    if text == "random":
+        return "weights=random"
+    return f"weights={json.dumps({'file': str(Path(text).resolve())})}"

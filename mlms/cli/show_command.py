@@ -1,0 +1,60 @@
+"""``mlms show``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlms.cli import options
+
+
+@click.command("show", epilog="Example: mlms show resnet50, or: mlms show processor resize")
+@click.argument("words", nargs=-1, required=True, metavar="[KIND] NAME")
+@options.assets
+@options.as_json
+def command(words: tuple[str, ...], assets: tuple[Path, ...], as_json: bool) -> None:
+    """Show one asset (as name or name@version) or component.
+
+    KIND (model, framework, dataset, processor, reader, task, metric) is needed only where a name has several.
+    """
+    from mlms import api
+    from mlms.errors import InputError, UnknownNameError
+    from mlms.manifests.reader import read_document
+    from mlms.manifests.types import KINDS
+
+    if len(words) > 2:
+        raise click.UsageError("give a name, or a kind and a name")
+    kind, name = words if len(words) == 2 else (None, words[0])
+    catalog = api.load_catalog(assets)
+    components = api.load_plugins()
+    registries = {noun: registry for noun, registry in components.registries.items() if noun not in KINDS}
+    if kind is not None and kind not in (*KINDS, *registries):
+        raise InputError(f"'{kind}' is no kind", hint=f"one of {', '.join([*KINDS, *registries])}")
+    base, _, version = name.partition("@")
+    found: list[tuple[str, dict[str, Any]]] = []
+    for entry in catalog.entries():
+        if entry.name == base and kind in (None, entry.kind) and version in ("", entry.version):
+            document = read_document(entry.path).data
+            found.append((f"{entry.kind} {entry.name}@{entry.version}  {entry.path}", document))
+    for noun, registry in registries.items():
+        if kind in (None, noun) and name in registry:
+            entry_ = registry.get(name)
+            facts = {"summary": entry_.component.summary, "plugin": str(entry_.plugin)}
+            found.append((f"{noun} {name}", {**facts, "options": dict(entry_.component.options)}))
+    if not found:
+        if kind in (None, *KINDS):
+            getattr(catalog, kind or "model")(name)  # raises with the nearest names
+        if kind is not None:
+            registries[kind].get(name)
+        raise UnknownNameError(f"nothing is named '{name}'", hint="'mlms list models' lists what there is")
+    if as_json:
+        click.echo(json.dumps([data for _, data in found], indent=2))
+        return
+    import yaml
+
+    for title, data in found:
+        click.secho(title, bold=True)
+        click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100))

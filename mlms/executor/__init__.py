@@ -1,0 +1,1 @@
+"""From a plan to runs: names become live objects here and not before."""

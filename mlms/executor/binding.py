@@ -1,0 +1,79 @@
+"""From an evaluation's names to live objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mlms.errors import MlmsError, PluginError
+from mlms.executor.references import check_references, installed_version
+from mlms.hooks.components import Components, Plugin, Registered
+from mlms.hooks.types import Context, Dataset, Framework, Metric, Task
+from mlms.manifests.types import SYNTHETIC, Evaluation, Step
+from mlms.pipeline.stages import Stage
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The live objects of one evaluation."""
+
+    framework: Framework
+    framework_plugin: Plugin
+    installed: str
+    """The installed version of the framework's distribution."""
+    dataset: Dataset
+    preprocess: tuple[Stage, ...]
+    postprocess: tuple[Stage, ...]
+    task: Task
+    metrics: Mapping[str, Metric]
+
+
+def bind(evaluation: Evaluation, components: Components, labels: Callable[[str], tuple[str, ...]]) -> Bound:
+    """Make every component that the evaluation names.
+
+    Raises:
+        DocumentError: a name or an option is wrong.
+        PluginError: a component can't be made; it names the plugin.
+    """
+    check_references(evaluation, components)
+    model, dataset = evaluation.model, evaluation.dataset
+    context = Context(labels=labels, model=model, dataset=dataset, seed=evaluation.seed)
+    framework = components.frameworks.get(evaluation.framework.component)
+    return Bound(
+        framework=make(framework, evaluation.options, context),
+        framework_plugin=framework.plugin,
+        installed=installed_version(evaluation.framework, model.framework, model.file),
+        dataset=make(components.datasets.get(dataset.reader.name), dataset.reader.options, context),
+        # Synthetic samples are made in the shape of the model's input, so there is nothing to preprocess.
+        preprocess=()
+        if dataset.name == SYNTHETIC
+        else make_stages("preprocess", model.preprocess, components, context),
+        postprocess=make_stages("postprocess", model.postprocess, components, context),
+        task=make(components.tasks.get(model.task), {}, context),
+        metrics={name: make(components.metrics.get(name), {}, context) for name in evaluation.metrics},
+    )
+
+
+def make(registered: Registered[T], options: Mapping[str, Any], context: Context) -> T:
+    """Make one component; a failure that isn't an mlms error is the plugin's and names it."""
+    try:
+        return registered.component.make(options, context)
+    except MlmsError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"plugin {registered.plugin} can't make '{registered.component.name}': {type(error).__name__}: {error}"
+        ) from error
+
+
+def make_stages(section: str, steps: Sequence[Step], components: Components, context: Context) -> tuple[Stage, ...]:
+    """The live processors of a model's ``preprocess`` or ``postprocess``."""
+    stages = []
+    for position, step in enumerate(steps):
+        registered = components.processors.get(step.name)
+        processor = make(registered, step.options, context)
+        stages.append(Stage(f"{section}[{position}] {step.name}", str(registered.plugin), processor))
+    return tuple(stages)

@@ -1,0 +1,62 @@
+"""A predictor whose failures name the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlms.errors import MlmsError, ModelError
+from mlms.executor.binding import Bound
+from mlms.executor.provision import WeightsFile
+from mlms.hooks.types import Batch, Outputs, Predictor
+from mlms.manifests.types import Evaluation
+from mlms.progress import Progress
+
+
+class LoadedModel:
+    """A predictor and the model's name; closes the predictor when its context ends."""
+
+    def __init__(self, name: str, predictor: Predictor) -> None:
+        self.name = name
+        self.predictor = predictor
+
+    def __enter__(self) -> LoadedModel:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.predictor.close()
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Raises ModelError for whatever the model raises that isn't an mlms error already."""
+        try:
+            return self.predictor.predict(batch)
+        except MlmsError:
+            raise
+        except Exception as error:
+            raise ModelError(f"model '{self.name}' failed to predict: {type(error).__name__}: {error}") from error
+
+
+def load_model(evaluation: Evaluation, bound: Bound, weights: WeightsFile, progress: Progress) -> LoadedModel:
+    """Load the model.
+
+    Raises:
+        ModelError: the framework raised something that isn't an mlms error already; it names both.
+    """
+    options: Mapping[str, Any] = {
+        **evaluation.options,
+        "packages": list(evaluation.framework.packages),
+        "dtype": evaluation.dtype,
+        "threads": evaluation.threads,
+    }
+    name = evaluation.model.name
+    with progress.task(f"loading {name}"):
+        try:
+            predictor = bound.framework.load(evaluation.model, weights.path, evaluation.device, options)
+        except MlmsError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"framework '{evaluation.framework.name}' (from {bound.framework_plugin}) failed to load '{name}': "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    return LoadedModel(name, predictor)

@@ -1,0 +1,110 @@
+"""Whether every name in an evaluation is answered by a plugin, and every option fits."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from mlms.errors import DocumentError, InputError, Place, Problem, UnknownNameError, VersionError
+from mlms.hooks.components import Components, Registry
+from mlms.manifests.reader import place_of
+from mlms.manifests.schema import problems_against
+from mlms.manifests.types import DatasetAsset, Evaluation, FrameworkAsset, ModelAsset, Requirement, Step
+
+
+def check_references(evaluation: Evaluation, components: Components) -> None:
+    """Check all names and options of an evaluation, and the framework's installed version.
+
+    Raises:
+        DocumentError: with every problem found, each at its place in the asset.
+        InputError: the framework isn't installed.
+        VersionError: it is, in a version that the model refuses.
+    """
+    problems = [
+        *model_problems(evaluation.model, components),
+        *framework_problems(evaluation.framework, evaluation.options, components),
+        *dataset_problems(evaluation.dataset, components),
+    ]
+    for metric in evaluation.metrics:
+        problems += _name(components.metrics, metric, None, ("metrics",))
+    if problems:
+        raise DocumentError(problems)
+    installed_version(evaluation.framework, evaluation.model.framework, evaluation.model.file)
+
+
+def model_problems(model: ModelAsset, components: Components) -> Iterator[Problem]:
+    """What a model asset names that no plugin answers to."""
+    yield from _name(components.tasks, model.task, model.file, ("task",))
+    yield from _steps(components.processors, model.preprocess, model.file, "preprocess")
+    yield from _steps(components.processors, model.postprocess, model.file, "postprocess")
+
+
+def framework_problems(
+    framework: FrameworkAsset, options: Mapping[str, Any], components: Components
+) -> Iterator[Problem]:
+    """Whether a plugin drives the framework and takes ``options`` (its own, the model's and the manifest's)."""
+    unknown = list(_name(components.frameworks, framework.component, framework.file, ("component",)))
+    yield from unknown
+    if not unknown:
+        schema = components.frameworks.get(framework.component).component.options
+        yield from problems_against(schema, dict(options), path=None, pointer=("options",))
+
+
+def dataset_problems(dataset: DatasetAsset, components: Components) -> Iterator[Problem]:
+    """Whether a plugin reads the dataset."""
+    if dataset.task is not None:
+        yield from _name(components.tasks, dataset.task, dataset.file, ("task",))
+    yield from _component(components.datasets, dataset.reader, dataset.file, ("reader", dataset.reader.name))
+
+
+def installed_version(framework: FrameworkAsset, wanted: Requirement, path: Path | None) -> str:
+    """The installed version of the framework's distribution, once it fits the model's wish."""
+    place = place_of(path, ("framework",)) if path else None
+    try:
+        installed = importlib.metadata.version(framework.distribution)
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(
+            f"framework '{framework.name}' needs the package '{framework.distribution}', which is not installed",
+            place=place,
+            hint=f"pip install {framework.distribution}",
+        ) from None
+    try:
+        fits = SpecifierSet(wanted.version).contains(installed, prereleases=True)
+    except InvalidSpecifier:
+        raise InputError(
+            f"'{wanted.version}' is not a version specifier", place=place, hint='write it like ">=2.0,<3"'
+        ) from None
+    if not fits:
+        raise VersionError(
+            f"the model wants {framework.distribution}{wanted.version}, but {installed} is installed",
+            place=place,
+            hint=f"pip install '{framework.distribution}{wanted.version}'",
+        )
+    return installed
+
+
+def _steps(registry: Registry[Any], steps: Sequence[Step], path: Path | None, section: str) -> Iterator[Problem]:
+    for position, step in enumerate(steps):
+        yield from _component(registry, step, path, (section, position, step.name))
+
+
+def _component(
+    registry: Registry[Any], step: Step, path: Path | None, pointer: tuple[str | int, ...]
+) -> Iterator[Problem]:
+    unknown = list(_name(registry, step.name, path, pointer))
+    yield from unknown
+    if not unknown:
+        options: Mapping[str, Any] = registry.get(step.name).component.options
+        yield from problems_against(options, dict(step.options), path=path, pointer=pointer)
+
+
+def _name(registry: Registry[Any], name: str, path: Path | None, pointer: tuple[str | int, ...]) -> Iterator[Problem]:
+    try:
+        registry.get(name)
+    except UnknownNameError as error:
+        place = place_of(path, pointer) if path else Place("the manifest")
+        yield Problem(place, ".".join(map(str, pointer)), error.message, error.hint)

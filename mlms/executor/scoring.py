@@ -1,0 +1,149 @@
+"""Predictions and scores over the whole dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlms.errors import MlmsError, PluginError
+from mlms.executor.binding import Bound
+from mlms.hooks.types import Outputs
+from mlms.manifests.types import Evaluation
+from mlms.metrics.published import beside_published
+from mlms.pipeline.preparation import Prepared, prepare_ahead, stack
+from mlms.pipeline.stages import apply
+from mlms.progress import Progress
+from mlms.scenarios.sut import Positions, Predict
+
+CHUNK = 512
+"""Predictions handed to a metric at a time: many metrics cost more a call than a prediction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """``metrics`` as the record holds them, and the rows of ``predictions.parquet``."""
+
+    metrics: tuple[Mapping[str, Any], ...]
+    predictions: tuple[Mapping[str, Any], ...]
+    reason: str | None
+    """Why no accuracy is reported; None when it is."""
+
+
+def why_no_accuracy(evaluation: Evaluation) -> str | None:
+    """The reason that lies in the evaluation itself, before any sample is seen."""
+    if evaluation.model.source.weights.random:
+        return "random weights: performance only"
+    if evaluation.dataset.reader.name == "synthetic":
+        return "synthetic data: performance only"
+    return None
+
+
+def score(
+    evaluation: Evaluation,
+    bound: Bound,
+    loaded: Sequence[Prepared],
+    measured: Iterable[tuple[Positions, Outputs]],
+    predict: Predict,
+    total: int,
+    progress: Progress,
+) -> Scores:
+    """Score every sample of the dataset: those that the scenario answered, then the rest, predicted now.
+
+    ``loaded`` are the samples that the scenario drew from, ``total`` the number to score.
+    """
+    reason = why_no_accuracy(evaluation)
+    if reason is not None:
+        return Scores((), (), reason)
+    rows: list[Mapping[str, Any]] = []
+    predictions: list[Any] = []
+    targets: list[Any] = []
+    labelled = 0
+    with progress.task("scoring", total=total, unit="samples") as advance:
+        for sample, output in _answers(evaluation, bound, loaded, measured, predict, total):
+            if not rows:
+                bound.task.check({name: [value] for name, value in output.items()}, evaluation.dataset)
+            value = next(iter(output.values())) if len(output) == 1 else output
+            prediction = apply(bound.postprocess, value, sample.id)
+            described = bound.task.describe(prediction)
+            rows.append({"index": sample.index, "sample": sample.id, "target": sample.target, **described})
+            if sample.target is not None:
+                labelled += 1
+                predictions.append(prediction)
+                targets.append(sample.target)
+            if len(predictions) >= CHUNK:
+                _update(bound, predictions, targets)
+                predictions, targets = [], []
+            advance(1)
+        if predictions:
+            _update(bound, predictions, targets)
+    rows.sort(key=lambda row: row["index"])
+    if not labelled:
+        return Scores((), tuple(rows), f"dataset '{evaluation.dataset.name}' has no labels")
+    published = evaluation.model.published if evaluation.limit is None else ()
+    metrics = tuple(
+        beside_published(name, metric.compute(), metric.unit, labelled, evaluation.dataset.name, published)
+        for name, metric in bound.metrics.items()
+    )
+    return Scores(metrics, tuple(rows), None)
+
+
+def split(outputs: Outputs, position: int) -> dict[str, Any]:
+    """One sample's outputs out of a batch's."""
+    return {name: values[position] for name, values in outputs.items()}
+
+
+def _answers(
+    evaluation: Evaluation,
+    bound: Bound,
+    loaded: Sequence[Prepared],
+    measured: Iterable[tuple[Positions, Outputs]],
+    predict: Predict,
+    total: int,
+) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
+    answered: set[int] = set()
+    for positions, outputs in measured:
+        for place, position in enumerate(positions):
+            if position not in answered:
+                answered.add(position)
+                yield loaded[position], split(outputs, place)
+    ready = (sample for position, sample in enumerate(loaded) if position not in answered)
+    yield from _predict_all(ready, evaluation.batch_size, predict)
+    rest = prepare_ahead(
+        bound.dataset,
+        range(len(loaded), total),
+        bound.preprocess,
+        evaluation.model.input,
+        workers=evaluation.workers,
+        window=max(evaluation.batch_size, 2 * evaluation.workers),
+    )
+    yield from _predict_all(rest, evaluation.batch_size, predict)
+
+
+def _predict_all(
+    samples: Iterable[Prepared], batch_size: int, predict: Predict
+) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
+    waiting: list[Prepared] = []
+    for sample in samples:
+        waiting.append(sample)
+        if len(waiting) == batch_size:
+            yield from _predict_batch(waiting, predict)
+            waiting = []
+    if waiting:
+        yield from _predict_batch(waiting, predict)
+
+
+def _predict_batch(samples: Sequence[Prepared], predict: Predict) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
+    outputs = predict(stack(samples))
+    for place, sample in enumerate(samples):
+        yield sample, split(outputs, place)
+
+
+def _update(bound: Bound, predictions: Sequence[Any], targets: Sequence[Any]) -> None:
+    for name, metric in bound.metrics.items():
+        try:
+            metric.update(predictions, targets)
+        except MlmsError:
+            raise
+        except Exception as error:
+            raise PluginError(f"metric '{name}' failed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,52 @@
+"""What decides an evaluation's result, as plain data and as a hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mlms.manifests.fetch import sha256_of
+from mlms.manifests.types import Evaluation
+
+_TELLS_NOTHING = ("file", "path", "description", "license", "homepage", "tags", "published")
+_ELSEWHERE = ("name", "digest", "workers", "memory_mib")
+
+
+def evaluation_data(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as plain data for the record: paths as text, tuples as lists."""
+    plain: dict[str, Any] = _plain(dataclasses.asdict(evaluation))
+    return plain
+
+
+def digest_of(evaluation: Evaluation, data_path: str | None) -> str:
+    """SHA-256 of the canonical JSON of all that decides the result.
+
+    Places on this machine, collectors and the speed of preparation don't. Weights in a file count by their bytes;
+    ``data_path`` is the dataset's path as the manifest words it, where it replaces the asset's.
+    """
+    data = evaluation_data(evaluation)
+    for key in _ELSEWHERE:
+        del data[key]
+    for asset in ("model", "framework", "dataset"):
+        data[asset] = {key: value for key, value in data[asset].items() if key not in _TELLS_NOTHING}
+    data["trace"] = {"level": evaluation.trace.level}
+    data["dataset"]["path"] = data_path
+    weights = evaluation.model.source.weights
+    if weights.file is not None:
+        known = sha256_of(weights.file) if weights.file.is_file() else weights.sha256
+        data["model"]["source"]["weights"] = {"sha256": known}
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

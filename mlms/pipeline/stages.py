@@ -1,0 +1,37 @@
+"""Processors in a row, each failure naming its step and its sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlms.errors import MlmsError, ModelError
+from mlms.hooks.types import Processor
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A processor and where it stands: ``preprocess[1] resize``."""
+
+    label: str
+    plugin: str
+    processor: Processor
+
+
+def apply(stages: Sequence[Stage], value: Any, sample: str) -> Any:
+    """Pass ``value`` through the stages.
+
+    Raises:
+        ModelError: a processor raised something that isn't an mlms error; it names processor, plugin and sample.
+    """
+    for stage in stages:
+        try:
+            value = stage.processor(value)
+        except MlmsError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"{stage.label} (from {stage.plugin}) failed on sample '{sample}': {type(error).__name__}: {error}"
+            ) from error
+    return value

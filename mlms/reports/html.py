@@ -1,0 +1,157 @@
+"""A run as one HTML file that needs nothing else: no network, no framework, and no script to be read.
+
+Draws only what is stored. Imported lazily; jinja2 and polars are imported when a report is made.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from mlms.reports import axes, charts
+from mlms.reports.format import plain, size
+from mlms.runs import summary
+
+if TYPE_CHECKING:
+    import jinja2
+    import polars as pl
+
+SETTINGS_APART = ("model", "framework", "dataset")
+"""Parts of the evaluation that are whole assets: shown folded, as JSON."""
+LONGEST_JSON = 20_000
+LONGEST_VALUE = 500
+
+
+def render_run(
+    record: Mapping[str, Any],
+    latencies: pl.DataFrame | None,
+    predictions: pl.DataFrame | None,
+    spans: pl.DataFrame | None,
+) -> str:
+    """Render a run's record and its tables as an HTML document.
+
+    ``latencies`` has the columns phase ("warmup" or "measured"), start_ns and latency_ns; ``predictions`` sample and,
+    for a classifier, target, class, label and scores; ``spans`` those of the span table. A table that is None or
+    empty, or lacks what a part needs, leaves that part out.
+    """
+    from mlms.reports.predictions import mistakes
+    from mlms.reports.spans import span_tree
+
+    measured = None if latencies is None else latencies.filter(latencies["phase"] == "measured")
+    percentiles = _at(record, "latency", "percentiles") or ()
+    labels = _at(record, "evaluation", "dataset", "labels")
+    environment = _environment()
+    style, script = (_source(environment, name) for name in ("run.css", "run.js"))
+    return environment.get_template("run.html").render(
+        record=record,
+        style=style,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        device=_at(record, "model", "describe", "device") or _at(record, "evaluation", "device"),
+        histogram=None if measured is None else charts.histogram(measured["latency_ns"].to_numpy(), percentiles),
+        timeline=None if latencies is None else charts.timeline(latencies),
+        steps=_steps(record["steps"]),
+        tree=None if spans is None else span_tree(spans),
+        mistakes=None if predictions is None else mistakes(predictions, labels),
+        settings=list(_flat({key: value for key, value in record["evaluation"].items() if key not in SETTINGS_APART})),
+        assets=[(key, _json(record["evaluation"][key])) for key in SETTINGS_APART if key in record["evaluation"]],
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mlms.reports", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=lambda value: f"{value:,}",
+        difference=lambda value, unit: summary.NOTHING if value is None else summary.format_difference(value, unit),
+        duration=summary.format_duration,
+        figure=summary.format_figure,
+        flat=lambda value, path="": list(_flat(value, path)),
+        limit=axes.axis_duration,
+        path=lambda value: quote(str(value), errors="replace"),
+        percentile=summary.format_percentile,
+        plain=plain,
+        rate=summary.format_rate,
+    )
+    environment.globals["nothing"] = summary.NOTHING
+    environment.tests["web"] = lambda value: str(value).startswith(("https://", "http://"))
+    return environment
+
+
+def _shown(value: object) -> object:
+    """What an expression of the template shows: text made harmless and short, a dash for nothing."""
+    if value is None:
+        return summary.NOTHING
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return plain(value, LONGEST_VALUE)
+    return value
+
+
+def _source(environment: jinja2.Environment, name: str) -> str:
+    """A file of the templates as it stands, to be put inline."""
+    import markupsafe
+
+    assert environment.loader is not None
+    return markupsafe.Markup(environment.loader.get_source(environment, name)[0])
+
+
+def _steps(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each step with where it starts and how wide it is, in percent of all steps."""
+    whole = sum(step["seconds"] for step in steps) or 1.0
+    placed, start = [], 0.0
+    for step in steps:
+        share = 100 * step["seconds"] / whole
+        placed.append({"name": step["name"], "ns": step["seconds"] * 1e9, "start": round(start, 3), "share": share})
+        start += share
+    return placed
+
+
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Nested data as dotted paths and text; an empty mapping is none, a list of plain values is one."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            yield from _flat(below, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        if any(isinstance(entry, Mapping | list | tuple) for entry in value):
+            for index, entry in enumerate(value):
+                yield from _flat(entry, f"{path}[{index}]")
+        else:
+            yield path, ", ".join(map(_text, value)) or summary.NOTHING
+    elif path.endswith("_bytes") and isinstance(value, int):
+        yield path, f"{size(value)} ({value:,} bytes)"
+    else:
+        yield path, _text(value)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return summary.NOTHING
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _json(value: object) -> Sequence[str]:
+    """Lines of JSON, cut to a length."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return text[:LONGEST_JSON].splitlines() + (["…"] if len(text) > LONGEST_JSON else [])
+
+
+def _at(record: Mapping[str, Any], *keys: str) -> Any:
+    """The value at a path of keys, None where a part of the path is missing."""
+    value: Any = record
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

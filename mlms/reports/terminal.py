@@ -1,0 +1,198 @@
+"""Runs as tables for a terminal. Imports rich; imported lazily.
+
+All text from a record goes in as ``Text`` of plain characters: nothing in a name is markup or steers the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from mlms.reports.format import LONGEST, plain
+from mlms.runs import summary
+
+LONGEST_NAME = 60
+SHOWN_PERCENTILES = (50.0, 90.0, 99.0)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """The first renderable that fits the width it is given, else the last."""
+
+    choices: Sequence[ConsoleRenderable]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for choice in self.choices[:-1]:
+            if Measurement.get(console, options.update(width=10_000), choice).maximum <= options.max_width:
+                yield choice
+                return
+        yield self.choices[-1]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(0, options.max_width)
+
+
+def results_table(records: Sequence[Mapping[str, Any]]) -> ConsoleRenderable:
+    """Accuracy beside the published figure, latency, throughput and validity: a line a run where the terminal is wide
+    enough, else a short list for each.
+    """
+    return _Fitting([_wide(records), Group(*_stacked(records))])
+
+
+def run_panel(record: Mapping[str, Any]) -> ConsoleRenderable:
+    """One run in detail: what ran, every metric and percentile, validity with its problems, steps and warnings."""
+    model, framework, dataset = record["model"], record["framework"], record["dataset"]
+    parts: list[ConsoleRenderable] = [
+        _rows(
+            [
+                ("model", _text(f"{model['name']} {model['version']}")),
+                ("framework", _text(f"{framework['distribution']} {framework['installed']}")),
+                ("dataset", _text(f"{dataset['name']}, {dataset['evaluated']:,} samples")),
+                ("device", _text(model["describe"].get("device", summary.NOTHING))),
+                ("started", _text(f"{str(record['started_at'])[:19].replace('T', ' ')} UTC")),
+                ("run", _text(record["id"])),
+            ]
+        ),
+        Padding(_metrics(record), (1, 0)),
+        _rows(
+            [
+                *((f"p{percentile:g}", text) for percentile, text in _percentiles(record).items()),
+                ("throughput", _rate(record)),
+                ("LoadGen", _valid(record)),
+                *(("", _text(problem)) for problem in record["scenario"]["problems"]),
+            ]
+        ),
+        Padding(
+            _rows([(step["name"], Text(summary.format_duration(step["seconds"] * 1e9))) for step in record["steps"]]),
+            (1, 0, 0, 0),
+        ),
+    ]
+    if record["warnings"]:
+        warnings = [Text("warning: ", style="yellow") + _text(warning) for warning in record["warnings"]]
+        parts.append(Padding(Group(*warnings), (1, 0, 0, 0)))
+    return Panel(Group(*parts), title=_text(record["name"], LONGEST_NAME), title_align="left", padding=(0, 1))
+
+
+def failures_table(failures: Sequence[tuple[str, str]]) -> ConsoleRenderable:
+    """Evaluations that failed, each with its error; ``failures`` are (evaluation, message)."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        title_justify="left",
+        title=Text(f"{len(failures)} failed", style="bold red"),
+    )
+    table.add_column("evaluation", ratio=1, overflow="fold")
+    table.add_column("error", ratio=3, overflow="fold")
+    for name, message in failures:
+        lines = [_text(line) for line in message.splitlines()]
+        table.add_row(_text(name, LONGEST_NAME), Text("\n").join(lines))
+    return table
+
+
+def _wide(records: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    table.add_column("evaluation", no_wrap=True)
+    for heading in ("top1", "published", "difference", *(f"p{p:g}" for p in SHOWN_PERCENTILES), "throughput"):
+        table.add_column(heading, justify="right")
+    table.add_column("LoadGen")
+    for record in records:
+        value, published, difference = _accuracy(record)
+        found = _percentiles(record, "\n")
+        latency = (found.get(percentile, Text(summary.NOTHING)) for percentile in SHOWN_PERCENTILES)
+        name = _text(record["name"], LONGEST_NAME)
+        table.add_row(name, value, published, difference, *latency, _rate(record), _valid(record))
+    return table
+
+
+def _stacked(records: Sequence[Mapping[str, Any]]) -> Iterator[ConsoleRenderable]:
+    for number, record in enumerate(records):
+        value, published, difference = _accuracy(record)
+        latency = _percentiles(record)
+        accuracy = value.copy()
+        if published.plain != summary.NOTHING:
+            accuracy += Text(f", published {published}, difference {difference}")
+        rows = [
+            ("top1", accuracy),
+            *((f"p{percentile:g}", latency[percentile]) for percentile in SHOWN_PERCENTILES if percentile in latency),
+            ("throughput", _rate(record)),
+            ("LoadGen", _valid(record)),
+        ]
+        name = _text(record["name"], LONGEST_NAME)
+        name.stylize("bold")
+        yield Padding(
+            Group(name, Padding(_rows(rows), (0, 0, 0, 2), expand=False)), (1 if number else 0, 0, 0, 0), expand=False
+        )
+
+
+def _rows(entries: Sequence[tuple[str, Text]]) -> Table:
+    """Labels and values in two columns."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in entries:
+        table.add_row(_text(label, LONGEST_NAME), value)
+    return table
+
+
+def _metrics(record: Mapping[str, Any]) -> ConsoleRenderable:
+    if not (record["accuracy"]["reported"] and record["metrics"]):
+        return Text("no accuracy: ", style="dim") + _text(record["accuracy"]["reason"] or "no metric was computed")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    table.add_column("metric")
+    for heading in ("measured", "published", "difference"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for metric in record["metrics"]:
+        table.add_row(_text(metric["name"], LONGEST_NAME), *_beside(metric))
+    return table
+
+
+def _accuracy(record: Mapping[str, Any]) -> tuple[Text, Text, Text]:
+    """Top-1 accuracy, the published figure and the difference."""
+    metric = next((entry for entry in record["metrics"] if entry["name"] == "top1"), None)
+    if metric is None or not record["accuracy"]["reported"]:
+        return Text("not reported", style="dim"), Text(summary.NOTHING), Text(summary.NOTHING)
+    return _beside(metric)
+
+
+def _beside(metric: Mapping[str, Any]) -> tuple[Text, Text, Text]:
+    published = metric["published"] or {"value": None, "difference": None}
+    unit, difference = metric["unit"], published["difference"]
+    return (
+        _text(summary.format_figure(metric["value"], unit)),
+        _text(summary.format_figure(published["value"], unit)),
+        _text(summary.NOTHING if difference is None else summary.format_difference(difference, unit)),
+    )
+
+
+def _percentiles(record: Mapping[str, Any], before_reason: str = " ") -> dict[float, Text]:
+    """The record's percentiles, or why one is withheld."""
+    latency = record["latency"] or {"queries": 0, "percentiles": ()}
+    found = {}
+    for entry in latency["percentiles"]:
+        text = summary.format_percentile(entry, latency["queries"])
+        withheld = entry["value"] is None
+        found[entry["percentile"]] = Text(text.replace(" ", before_reason, 1), "dim") if withheld else Text(text)
+    return found
+
+
+def _valid(record: Mapping[str, Any]) -> Text:
+    return Text("valid", style="green") if record["scenario"]["valid"] else Text("invalid", style="bold red")
+
+
+def _rate(record: Mapping[str, Any]) -> Text:
+    throughput = record["throughput"] or {"value": None, "unit": ""}
+    return _text(summary.format_rate(throughput["value"], throughput["unit"]))
+
+
+def _text(value: object, longest: int = LONGEST) -> Text:
+    return Text(plain(value, longest))

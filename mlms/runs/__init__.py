@@ -1,0 +1,1 @@
+"""Finished evaluations: the record, the run directory, and the store of them."""

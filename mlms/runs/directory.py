@@ -1,0 +1,187 @@
+"""A run directory in the making: written under a hidden name beside its final place, then renamed; whole or absent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlms.runs import record as run_record
+from mlms.tracing.storage import writing
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from mlms.tracing.spans import SpanTable
+
+LATENCIES = "latencies.parquet"
+PREDICTIONS = "predictions.parquet"
+SPANS = "spans.parquet"
+LOG = "log.txt"
+REPORT = "report.html"
+FILES = {"latencies": LATENCIES, "predictions": PREDICTIONS, "spans": SPANS, "log": LOG, "report": REPORT}
+"""The record's ``files``."""
+
+PHASES = ("warmup", "measured")
+PARTIAL = ".partial"
+
+_PROBE_BYTES = 1 << 16
+
+
+def root_from(output: Path | None) -> Path:
+    """The folder that run directories go to: the one given, else ``$MLMS_RUNS``, else ``./runs``."""
+    return output or Path(os.environ.get("MLMS_RUNS") or "runs")
+
+
+def check_writable(root: Path) -> None:
+    """Make the folder if need be, and write to it for trial: before anything is measured.
+
+    Raises:
+        StorageError: it can't be made or written, or its disk is full.
+    """
+    probe = root / f".probe-{os.getpid()}"
+    with writing(root):
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            with probe.open("wb") as file:
+                file.write(bytes(_PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+class RunDirectory:
+    """Writes one run's files. ``path`` is the hidden place while writing, and the final one once it is whole."""
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        """Reserve a place; ``id`` is ``run_id``, with a number after it where that is taken.
+
+        Raises:
+            StorageError: ``root`` can't be written.
+        """
+        with writing(root):
+            root.mkdir(parents=True, exist_ok=True)
+            for candidate in chain([run_id], (f"{run_id}-{number}" for number in count(2))):
+                self.id = candidate
+                self.final = root / candidate
+                self.path = root / f".{candidate}{PARTIAL}"
+                if self.final.exists():
+                    continue
+                try:
+                    self.path.mkdir()
+                except FileExistsError:  # another process's, or one that was killed
+                    if not self.path.is_dir():
+                        raise
+                    continue
+                return
+
+    @classmethod
+    @contextmanager
+    def create(cls, root: Path, run_id: str) -> Iterator[RunDirectory]:
+        """A directory that is complete when the context ends, and gone if an exception ends it.
+
+        What ``logging`` is told under the name "mlms", from INFO on, goes to its log file meanwhile.
+
+        Raises:
+            StorageError: a file can't be written.
+        """
+        directory = cls(root, run_id)
+        try:
+            with directory._log():
+                yield directory
+            if not (directory.path / run_record.FILE).is_file():
+                raise RuntimeError(f"no record was written for run {directory.id}")
+            with writing(directory.final):
+                directory.path.rename(directory.final)
+            directory.path = directory.final
+        except BaseException:
+            shutil.rmtree(directory.path, ignore_errors=True)
+            raise
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write ``run.json``, once its content fits the schema of runs.
+
+        Raises:
+            DocumentError: it doesn't; with every problem.
+            StorageError: it can't be written.
+        """
+        run_record.check(record, self.final / run_record.FILE)
+        if record["id"] != self.id:
+            raise ValueError(f"the record is of run {record['id']}, the directory of run {self.id}")
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+        with writing(self.path / run_record.FILE):
+            (self.path / run_record.FILE).write_text(text + "\n", "utf-8")
+
+    def write_latencies(self, latencies: pl.DataFrame) -> None:
+        """Write one row a query: its number, its phase (one of ``PHASES``), its time (Unix, ns), and its samples."""
+        import polars as pl
+
+        from mlms.tracing import parquet
+
+        schema = {
+            "query": pl.Int64,
+            "phase": pl.String,
+            "start_ns": pl.Int64,
+            "latency_ns": pl.Int64,
+            "samples": pl.Int32,
+        }
+        parquet.write(latencies.select(pl.col(name).cast(kind) for name, kind in schema.items()), self.path / LATENCIES)
+
+    def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write one row a sample; all rows have the same columns."""
+        import polars as pl
+
+        from mlms.tracing import parquet
+
+        parquet.write(pl.DataFrame(list(rows), infer_schema_length=None), self.path / PREDICTIONS)
+
+    def write_spans(self, spans: SpanTable) -> None:
+        """Write the trace."""
+        spans.write(self.path / SPANS)
+
+    def write_report(self, html: str) -> None:
+        """Write the HTML report."""
+        with writing(self.path / REPORT):
+            (self.path / REPORT).write_text(html, "utf-8")
+
+    @contextmanager
+    def _log(self) -> Iterator[None]:
+        logger = logging.getLogger("mlms")
+        with writing(self.path / LOG):
+            handler = _LogFile(self.path / LOG)
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(min(level or logging.INFO, logging.INFO))
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(handler)
+            handler.close()
+        with writing(self.path / LOG):
+            if handler.failure is not None:
+                raise handler.failure
+
+
+class _LogFile(logging.FileHandler):
+    """A log whose failure is kept for later, not printed between the lines of a progress display."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.failure: OSError | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self.failure = error
+        else:
+            super().handleError(record)

@@ -1,0 +1,82 @@
+"""The run record, ``run.json``: what was run, with what, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mlms.errors import DocumentError, Place, StorageError
+
+FILE = "run.json"
+SCHEMA_VERSION = 1
+
+_SLUG_LENGTH = 48
+_NEEDED: Mapping[str, type] = {"id": str, "name": str, "digest": str, "started_at": str, "metrics": list}
+"""What listing and searching rely on. The whole schema was held against the record when it was written."""
+
+
+def new_run_id(name: str, digest: str, started_at: datetime) -> str:
+    """``YYYYmmdd-HHMMSS-<slug of the name>-<first 8 digits of the digest>``, in UTC.
+
+    >>> new_run_id("Résumé / net", "1a2b3c4d5e6f", datetime(2026, 11, 23, 21, 15, tzinfo=timezone.utc))
+    '20261123-211500-resume-net-1a2b3c4d'
+    """
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:_SLUG_LENGTH].strip("-") or "run"
+    return f"{started_at.astimezone(timezone.utc):%Y%m%d-%H%M%S}-{slug}-{digest[:8]}"
+
+
+def check(record: Mapping[str, Any], path: Path) -> None:
+    """Hold a record that goes to ``path`` against the schema of runs.
+
+    Raises:
+        DocumentError: with every problem found.
+    """
+    from mlms.manifests.schema import problems_in
+
+    problems = problems_in(record, lambda pointer, key: Place(path), "run")
+    if problems:
+        raise DocumentError(problems)
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """The record of a run directory.
+
+    Raises:
+        StorageError: it is no run directory, its record is damaged, or another version of mlms wrote it.
+    """
+    file = directory / FILE
+    try:
+        record = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StorageError(
+            f"this is no run: it holds no {FILE}" if directory.is_dir() else "there is no such run directory",
+            place=Place(directory),
+            hint="`mlms runs list` shows the runs there are",
+        ) from error
+    except OSError as error:
+        raise StorageError(f"can't read this: {error.strerror}", place=Place(file)) from error
+    except ValueError as error:
+        raise StorageError(f"this record is damaged: {error}", place=Place(file), hint="repeat the run") from error
+    if not isinstance(record, dict) or record.get("kind") != "run":
+        raise StorageError("this is not the record of a run", place=Place(file), hint="its 'kind' must be 'run'")
+    version = record.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise StorageError(
+            f"this record has schema_version {version!r}; this mlms reads {SCHEMA_VERSION}",
+            place=Place(file),
+            hint="open it with the version of mlms that wrote it",
+        )
+    wrong = [key for key, kind in _NEEDED.items() if not isinstance(record.get(key), kind)]
+    if wrong:
+        raise StorageError(
+            f"this record is damaged: without a proper {', '.join(repr(key) for key in wrong)}",
+            place=Place(file),
+            hint="repeat the run",
+        )
+    return record

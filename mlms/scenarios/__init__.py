@@ -1,0 +1,1 @@
+"""Load patterns, driven by MLPerf LoadGen."""

@@ -1,0 +1,1 @@
+"""Spans: their levels, clock and table, the session that records them, and OTLP export."""

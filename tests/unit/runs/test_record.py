@@ -1,0 +1,65 @@
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from fakes.records import record
+from mlms.errors import DocumentError, StorageError
+from mlms.runs.record import check, new_run_id, read
+
+AT = datetime(2026, 11, 23, 21, 15, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [("digits-cnn", "digits-cnn"), ("A/B ../c", "a-b-c"), ("数字", "run"), ("x" * 100, "x" * 48), ("Übung", "ubung")],
+)
+def test_ids_are_safe_names(name: str, slug: str) -> None:
+    assert new_run_id(name, "1a2b3c4d5e", AT) == f"20261123-211500-{slug}-1a2b3c4d"
+
+
+def test_ids_are_in_utc() -> None:
+    elsewhere = AT.astimezone(timezone(timedelta(hours=9)))
+    assert new_run_id("a", "1a2b3c4d", elsewhere) == new_run_id("a", "1a2b3c4d", AT)
+
+
+def test_a_record_that_fits_passes() -> None:
+    check(record(), Path("run.json"))
+
+
+def test_every_problem_of_a_record_is_reported() -> None:
+    with pytest.raises(DocumentError) as caught:
+        check(record(status="done", metrics=None), Path("there/run.json"))
+    assert {problem.path for problem in caught.value.problems} == {"status", "metrics"}
+    assert "there/run.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "damaged"),
+        ("[]", "not the record of a run"),
+        ('{"kind": "model"}', "not the record of a run"),
+        ('{"kind": "run", "schema_version": 2}', "schema_version 2; this mlms reads 1"),
+        ('{"kind": "run", "schema_version": 1}', "'id', 'name', 'digest', 'started_at', 'metrics'"),
+        ("\xff", "damaged"),
+    ],
+)
+def test_a_damaged_record_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(StorageError, match=message) as caught:
+        read(tmp_path)
+    assert str(tmp_path / "run.json") in str(caught.value)
+
+
+def test_a_directory_without_a_record_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"holds no run\.json"):
+        read(tmp_path)
+    with pytest.raises(StorageError, match="no such run directory"):
+        read(tmp_path / "none")
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(record()), "utf-8")
+    assert read(tmp_path) == record()
