@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlms.errors import DocumentError, Place, Problem
+from mlms.manifests.places import data_folder
 from mlms.manifests.reader import INLINE, place_of
 from mlms.manifests.types import (
     DEFAULT_VERSION,
@@ -52,15 +53,6 @@ class Origin:
             hint = "keep the file in the asset's folder, or data below $MLMS_DATA"
             raise DocumentError([Problem(place, ".".join(map(str, pointer)), message, hint)])
         return target
-
-
-def data_folder() -> Path:
-    """Where data that can't be shipped is looked for: ``$MLMS_DATA`` or the platform's folder for user data."""
-    if given := os.environ.get("MLMS_DATA"):
-        return Path(given).expanduser()
-    from platformdirs import user_data_path
-
-    return user_data_path("mlms")
 
 
 def model_asset(data: Mapping[str, Any], origin: Origin) -> ModelAsset:

@@ -11,6 +11,7 @@ from mlms.errors import DocumentError, InputError, Place, Problem, UnknownNameEr
 from mlms.manifests.assets import Origin, dataset_asset, framework_asset, model_asset
 from mlms.manifests.folder import Folder, Found
 from mlms.manifests.names import NAME, Reference, precedence, suggestion
+from mlms.manifests.places import cache_folder
 from mlms.manifests.reader import place_of
 from mlms.manifests.types import DEFAULT_VERSION, KINDS, DatasetAsset, FrameworkAsset, Kind, ModelAsset
 
@@ -34,15 +35,6 @@ def shipped_assets() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "assets"
     return installed if installed.is_dir() else package.parent / "assets"
-
-
-def cache_folder() -> Path:
-    """Where what can be made again is kept: ``$MLMS_CACHE`` or the platform's cache folder."""
-    if given := os.environ.get("MLMS_CACHE"):
-        return Path(given).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("mlms")
 
 
 def search_path(extra: Iterable[Path] = (), plugins: Iterable[Path] = ()) -> tuple[Path, ...]:

@@ -16,6 +16,7 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from mlms.errors import ChecksumError, FetchError, InputError, StorageError
+from mlms.manifests.places import cache_folder
 from mlms.progress import Progress
 
 CHUNK = 1 << 20
@@ -40,10 +41,8 @@ class FetchSettings:
     @classmethod
     def from_environment(cls, mirror: str | None = None, offline: bool = False) -> FetchSettings:
         """Settings from ``MLMS_CACHE``, ``MLMS_MIRROR`` and ``MLMS_OFFLINE``; the arguments win over them."""
-        from platformdirs import user_cache_dir
-
         return cls(
-            cache=Path(os.environ.get("MLMS_CACHE") or user_cache_dir("mlms")).expanduser(),
+            cache=cache_folder(),
             mirror=mirror or os.environ.get("MLMS_MIRROR") or None,
             offline=offline or os.environ.get("MLMS_OFFLINE", "") not in ("", "0"),
         )

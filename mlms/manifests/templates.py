@@ -6,7 +6,7 @@ from mlms.errors import InputError
 from mlms.manifests.names import NAME
 
 _HEAD = """\
-# yaml-language-server: $schema=https://mlms.dev/schemas/v1/{kind}.json
+# yaml-language-server: $schema={schema}
 kind: {kind}
 schema_version: 1
 name: {name}
@@ -65,8 +65,8 @@ instructions: Where to get the data, and how to lay it out.
 }
 
 
-def starter(kind: str, name: str) -> str:
-    """The YAML of a new document.
+def starter(kind: str, name: str, schema: str) -> str:
+    """The YAML of a new document; ``schema`` is where editors find the JSON Schema of its kind, a path or URL.
 
     Raises:
         InputError: ``kind`` has no starter, or ``name`` is not a name.
@@ -76,4 +76,4 @@ def starter(kind: str, name: str) -> str:
     if not NAME.fullmatch(name):
         raise InputError(f"'{name}' is not a name", hint="letters, digits, '.', '_' and '-', the first one no sign")
     quoted = f'"{name}"' if name[0].isdigit() or name.lower() in ("true", "false", "null") else name
-    return _HEAD.format(kind=kind, name=quoted) + _BODIES[kind]
+    return _HEAD.format(kind=kind, name=quoted, schema=schema) + _BODIES[kind]

@@ -10,8 +10,9 @@ import pytest
 from mlms.errors import DocumentError, InputError, UnknownNameError, VersionError
 from mlms.manifests import catalog as module
 from mlms.manifests import folder
-from mlms.manifests.catalog import Catalog, cache_folder, search_path, shipped_assets
+from mlms.manifests.catalog import Catalog, search_path, shipped_assets
 from mlms.manifests.names import precedence
+from mlms.manifests.places import cache_folder
 from mlms.manifests.types import Requirement, Step
 
 MODEL = """\
