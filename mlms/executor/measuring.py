@@ -1,40 +1,26 @@
-"""Warm up, then measure under the scenario."""
+"""Samples made ready, and the scenario run over them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from time import perf_counter_ns
 
 import numpy as np
-import numpy.typing as npt
 
+from mlms.analysis.latency import queries_needed
 from mlms.errors import DataError
 from mlms.executor.binding import Bound
 from mlms.executor.loading import LoadedModel
 from mlms.hooks.types import Batch
-from mlms.manifests.types import Evaluation
+from mlms.manifests.types import Evaluation, ScenarioSpec
 from mlms.pipeline.preparation import Prepared, prepare, prepare_ahead, stack
 from mlms.progress import Progress
 from mlms.scenarios.loadgen import Measurement, Seeds, measure
 from mlms.scenarios.sut import Positions
 
-UNKNOWN_LATENCY_NS = 1_000_000
-"""What LoadGen is told to expect when there was no warm-up to learn from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Starts and ends of predictions, ns of ``perf_counter_ns``, arrays of shape (predictions,)."""
-
-    starts: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
-
-    @property
-    def latencies(self) -> npt.NDArray[np.int64]:
-        return self.ends - self.starts
+MLPERF_OFFLINE_SAMPLES = 24_576
 
 
 def load_samples(evaluation: Evaluation, bound: Bound, total: int, progress: Progress) -> list[Prepared]:
@@ -69,44 +55,65 @@ def batch_of(loaded: Sequence[Prepared], positions: Positions) -> Batch:
     return stack([loaded[position] for position in positions])
 
 
-def warm_up(evaluation: Evaluation, model: LoadedModel, loaded: Sequence[Prepared]) -> Timings:
-    """Predict exactly ``evaluation.warmup`` batches, going round the samples."""
-    starts, ends = [], []
-    for positions in islice(_round(len(loaded), evaluation.batch_size), evaluation.warmup):
-        batch = batch_of(loaded, positions)
-        starts.append(perf_counter_ns())
-        model.predict(batch)
-        ends.append(perf_counter_ns())
-    return Timings(np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64))
-
-
 def run_scenario(
     evaluation: Evaluation,
     model: LoadedModel,
     loaded: Sequence[Prepared],
-    warmed_up: Timings,
+    total: int,
+    expected_ns: int,
     log_directory: Path,
     progress: Progress,
+    region: AbstractContextManager[object],
 ) -> tuple[Measurement, Seeds]:
-    """Measure under the evaluation's scenario, its random streams derived from the evaluation's seed."""
-    state = np.random.SeedSequence(evaluation.seed).generate_state(3)
-    seeds = Seeds(qsl=int(state[0]), sample_index=int(state[1]), schedule=int(state[2]))
+    """Measure under the evaluation's scenario, its random streams those given or derived from the evaluation's seed.
+
+    ``total`` is the number of samples of the dataset, of which ``loaded`` are at hand.
+    """
+    spec = evaluation.scenario
+    seeds = seeds_of(evaluation)
     measurement = measure(
-        evaluation.scenario,
+        replace(spec, min_query_count=least_queries(spec, total)),
         model.predict,
         len(loaded),
         evaluation.batch_size,
         lambda positions: batch_of(loaded, positions),
-        expected_ns=int(warmed_up.latencies.min()) if evaluation.warmup else UNKNOWN_LATENCY_NS,
+        expected_ns=expected_ns,
         seeds=seeds,
         log_directory=log_directory,
         progress=progress,
+        region=region,
+        tail_needs=queries_needed(spec.target_latency_percentile),
+        prime=evaluation.warmup != 0,
     )
+    if spec.mode == "accuracy" and len(loaded) < total:
+        problem = (
+            f"LoadGen sent {len(loaded)} of the {total} samples, and the rest were predicted without it: raise "
+            "preprocessing.memory_mib"
+        )
+        measurement = replace(measurement, problems=(*measurement.problems, problem))
     return measurement, seeds
 
 
-def _round(samples: int, batch_size: int) -> Iterator[Positions]:
-    start = 0
-    while True:
-        yield tuple((start + offset) % samples for offset in range(batch_size))
-        start += batch_size
+def least_queries(spec: ScenarioSpec, total: int) -> int:
+    """Queries (``offline``: samples) that a measurement has to make.
+
+    What the manifest asks for, else what the tail needs at 99% confidence; under the profile "mlperf" not less than
+    that, and in ``offline`` 24,576 samples, or all ``total`` of a smaller dataset (``mlperf.conf``).
+    """
+    tail = 1 if spec.type == "offline" else queries_needed(spec.target_latency_percentile)
+    if spec.profile != "mlperf":
+        return spec.min_query_count or tail
+    if spec.type == "offline":
+        tail = min(MLPERF_OFFLINE_SAMPLES, total)
+    return max(spec.min_query_count or 1, tail)
+
+
+def seeds_of(evaluation: Evaluation) -> Seeds:
+    """LoadGen's random streams: those of the scenario, the others derived from the evaluation's seed."""
+    qsl, index, schedule = (int(word) for word in np.random.SeedSequence(evaluation.seed).generate_state(3))
+    given = evaluation.scenario.seeds
+    return Seeds(
+        qsl=given.get("qsl_rng_seed", qsl),
+        sample_index=given.get("sample_index_rng_seed", index),
+        schedule=given.get("schedule_rng_seed", schedule),
+    )

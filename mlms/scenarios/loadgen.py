@@ -1,68 +1,44 @@
 """MLPerf LoadGen runs a scenario and judges it.
 
 In ``single_stream`` LoadGen's sample is one whole batch, made beforehand, so that a query of batch size 1 is MLPerf's
-own and larger ones keep its one-at-a-time semantics. In ``offline`` it is one dataset sample, as in MLPerf, and the
-system under test forms the batches.
+own and larger ones keep its one-at-a-time semantics. In the other scenarios it is one dataset sample, as in MLPerf, and
+the system under test forms the batches.
 
 Imported only when a measurement starts.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import mlperf_loadgen as loadgen
-import numpy as np
-import numpy.typing as npt
 
-from mlms.hooks.types import Batch, Outputs
+from mlms.errors import DataError
 from mlms.manifests.types import ScenarioSpec
 from mlms.progress import Progress
-from mlms.scenarios.sut import Positions, Predict, Recording, batch_per_query, batches_of_query
+from mlms.scenarios.judging import Clock
+from mlms.scenarios.measurement import Measurement, Queries, measurement_of
+from mlms.scenarios.serving import Pool
+from mlms.scenarios.settings import Seeds, loadgen_settings
+from mlms.scenarios.sut import (
+    Failure,
+    Predict,
+    Recording,
+    Stack,
+    System,
+    multi_stream,
+    offline,
+    single_stream,
+)
 
-MINIMUM_EXPECTED_NS = 10_000
-"""LoadGen makes all its queries beforehand, min_duration / expected latency of them: this bounds their memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seeds:
-    """LoadGen's three random streams."""
-
-    qsl: int
-    sample_index: int
-    schedule: int
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """A finished scenario. Times in ns of ``perf_counter_ns``; arrays have one entry a prediction."""
-
-    starts: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
-    answered: tuple[Positions, ...]
-    outputs: tuple[tuple[Positions, Outputs], ...]
-    valid: bool
-    problems: tuple[str, ...]
-    loadgen_version: str
-
-    @property
-    def samples(self) -> int:
-        return sum(len(positions) for positions in self.answered)
-
-    @property
-    def duration_s(self) -> float:
-        """From the first prediction's start to the last one's end."""
-        return float(self.ends[-1] - self.starts[0]) / 1e9
-
-    @property
-    def throughput(self) -> float:
-        """Samples a second."""
-        return self.samples / self.duration_s
+__all__ = ["Measurement", "Queries", "Seeds", "measure"]
 
 
 def measure(
@@ -70,105 +46,99 @@ def measure(
     predict: Predict,
     samples: int,
     batch_size: int,
-    stack: Callable[[Positions], Batch],
+    stack: Stack,
     *,
     expected_ns: int,
     seeds: Seeds,
     log_directory: Path,
     progress: Progress,
+    region: AbstractContextManager[object],
+    tail_needs: int = 1,
+    prime: bool = False,
 ) -> Measurement:
     """Run a scenario over ``samples`` loaded samples, which ``stack`` makes batches of.
 
-    ``expected_ns`` is the latency to expect of one batch; LoadGen plans with it and does not judge by it. Its logs are
-    left in ``log_directory``. Whatever ``predict`` raised is raised again once LoadGen has wound up.
+    ``expected_ns`` is the latency to expect of one prediction; LoadGen plans with it and does not judge by it. Its logs
+    are left in ``log_directory``. ``region`` is entered just before LoadGen starts and left right after. ``tail_needs``
+    is the number of queries that the scenario's percentile takes. With ``prime`` each worker of ``server`` predicts
+    once beforehand. Whatever ``predict`` raised is raised again once LoadGen has wound up.
+
+    Raises:
+        DataError: a query takes more samples than there are.
     """
-    settings = _settings(spec, expected_ns, batch_size, seeds)
+    if samples < spec.samples_per_query:
+        raise DataError(
+            f"a query of {spec.samples_per_query} samples is more than the {samples} that there are",
+            hint="lower scenario.samples_per_query, or raise preprocessing.memory_mib where it is the bound",
+        )
+    settings = loadgen_settings(spec, expected_ns, batch_size, seeds)
     with progress.task(f"measuring {spec.type}", total=None, unit="predictions") as advance:
-        recording = Recording(predict, advance)
-        if spec.type == "single_stream":
-            ready = _ready_batches(samples, batch_size, stack)
-            issue, library = batch_per_query(ready, recording), len(ready)
+        failure = Failure(hold=spec.type == "server" and spec.mode == "performance")
+        serving: AbstractContextManager[None] = nullcontext()
+        if spec.type == "server":
+            # Drawing would keep the workers from answering, so the display stands still.
+            recordings = [Recording(predict, stack, failure) for _ in range(spec.workers)]
+            pool = Pool(samples, stack, spec.max_batch, round(spec.max_queue_delay * 1e9))
+            system = pool.system(recordings)
+            serving = pool.running(recordings, predict if prime else None)
         else:
-            issue, library = batches_of_query(stack, batch_size, recording), samples
-        _run(issue, library, settings, log_directory)
-    if recording.error is not None:
-        raise recording.error
-    valid, problems = _verdict(log_directory / "mlperf_log_detail.txt")
-    return Measurement(
-        starts=np.array(recording.starts, dtype=np.int64),
-        ends=np.array(recording.ends, dtype=np.int64),
-        answered=tuple(recording.answered),
-        outputs=tuple(recording.outputs),
-        valid=valid,
-        problems=problems,
-        loadgen_version=version("mlcommons-loadgen"),
-    )
+            recordings = [Recording(predict, stack, failure, advance)]
+            system = _system(spec, samples, batch_size, stack, recordings[0])
+        with serving:
+            if failure.error is None:
+                with region, _interruptible(failure):
+                    clock = _run(system, settings, spec.trace_log, log_directory)
+    if failure.error is not None:
+        raise failure.error
+    return measurement_of(spec, recordings, batch_size, clock, tail_needs, log_directory)
 
 
-def _ready_batches(
-    samples: int, batch_size: int, stack: Callable[[Positions], Batch]
-) -> Sequence[tuple[Positions, Batch]]:
-    """Whole batches only: the last is filled up from the start, since a smaller one would answer faster."""
-    count = -(-samples // batch_size)
-    every = [tuple((start * batch_size + offset) % samples for offset in range(batch_size)) for start in range(count)]
-    return [(positions, stack(positions)) for positions in every]
-
-
-def _settings(spec: ScenarioSpec, expected_ns: int, batch_size: int, seeds: Seeds) -> Any:
-    settings = loadgen.TestSettings()
-    settings.mode = loadgen.TestMode.PerformanceOnly
-    settings.min_duration_ms = round(spec.min_duration * 1000)
-    settings.max_duration_ms = round(spec.max_duration * 1000)
-    settings.min_query_count = spec.min_queries
-    settings.qsl_rng_seed = seeds.qsl
-    settings.sample_index_rng_seed = seeds.sample_index
-    settings.schedule_rng_seed = seeds.schedule
-    expected_ns = max(expected_ns, MINIMUM_EXPECTED_NS)
+def _system(spec: ScenarioSpec, samples: int, batch_size: int, stack: Stack, recording: Recording) -> System:
     if spec.type == "single_stream":
-        settings.scenario = loadgen.TestScenario.SingleStream
-        # Half of it: LoadGen ends the test where the queries it made beforehand run out.
-        settings.single_stream_expected_latency_ns = max(expected_ns // 2, MINIMUM_EXPECTED_NS)
-    else:
-        settings.scenario = loadgen.TestScenario.Offline
-        rate = batch_size * 1e9 / expected_ns
-        settings.offline_expected_qps = rate
-        # An offline query can't be cut short once issued, so the limit on time has to limit its samples.
-        settings.min_query_count = max(1, min(spec.min_queries, int(rate * spec.max_duration)))
-    return settings
+        return single_stream(samples, batch_size, stack, recording)
+    if spec.type == "multi_stream":
+        return multi_stream(samples, spec.samples_per_query, batch_size, stack, recording)
+    return offline(samples, batch_size, recording)
 
 
-def _run(issue: Callable[[Any], None], library: int, settings: Any, log_directory: Path) -> None:
+def _run(system: System, settings: Any, trace: bool, log_directory: Path) -> Clock:
     log_directory.mkdir(parents=True, exist_ok=True)
     logs = loadgen.LogSettings()
-    logs.enable_trace = False
+    logs.enable_trace = trace
     logs.log_output.outdir = str(log_directory)
     logs.log_output.copy_summary_to_stdout = False
-    sut = loadgen.ConstructSUT(issue, _nothing_to_flush)
-    qsl = loadgen.ConstructQSL(library, library, _already_loaded, _already_loaded)
+    sut = loadgen.ConstructSUT(system.issue, system.flush)
+    qsl = loadgen.ConstructQSL(system.library, system.library, system.load, _let_go)
+    wall, monotonic = time.time_ns(), time.perf_counter_ns()
     try:
         loadgen.StartTestWithLogSettings(sut, qsl, settings, logs, "")
+        return Clock(time.time_ns() - wall, time.perf_counter_ns() - monotonic)
     finally:
         loadgen.DestroyQSL(qsl)
         loadgen.DestroySUT(sut)
 
 
-def _nothing_to_flush() -> None:
-    """Every query is answered before the call that issued it returns."""
+@contextmanager
+def _interruptible(failure: Failure) -> Iterator[None]:
+    """Ctrl-C ends the measurement as an error does: raised at any other place, it would kill LoadGen's threads.
+
+    The second Ctrl-C acts as ever, for a model that doesn't come back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread gets signals
+        return
+    usual = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        failure.error = failure.error or KeyboardInterrupt()
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
-def _already_loaded(indices: Sequence[int]) -> None:
-    """The samples were preprocessed before LoadGen started, and are let go after it ended."""
-
-
-def _verdict(detail: Path) -> tuple[bool, tuple[str, ...]]:
-    """LoadGen's judgement and its reasons, from the ``:::MLLOG`` lines of its detail log."""
-    valid, problems = False, []
-    for line in detail.read_text(encoding="utf-8", errors="replace").splitlines():
-        if not line.startswith(":::MLLOG "):
-            continue
-        entry = json.loads(line.removeprefix(":::MLLOG "))
-        if entry["key"] == "result_validity":
-            valid = entry["value"] == "VALID"
-        elif entry["key"] == "result_invalid_reason":
-            problems.append(str(entry["value"]))
-    return valid, tuple(problems)
+def _let_go(indices: Sequence[int]) -> None:
+    """The samples are let go with the measurement."""
