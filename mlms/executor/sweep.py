@@ -4,54 +4,85 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 
-from mlms.errors import EXIT_BAD_INPUT, EXIT_FAILED, MlmsError
+from mlms.errors import MlmsError
+from mlms.executor.child import portable
+from mlms.executor.cold import cold_start
+from mlms.executor.conditions import ColdStart, Conditions, Repeat
 from mlms.executor.evaluation import execute
+from mlms.executor.isolation import in_fresh_process
+from mlms.executor.outcome import Outcome
 from mlms.executor.session import Session
 from mlms.manifests.types import Evaluation, Plan
+from mlms.runs.partial import remove_abandoned
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one evaluation: a run directory, or an error.
+def sweep(plan: Plan, session: Session, finished: Mapping[tuple[str, int | None], Path]) -> Iterator[Outcome]:
+    """Run every evaluation as often as it asks for; one that fails is reported and the next one runs.
 
-    ``resumed`` marks a run that was finished before. ``traceback`` is set for an error that is a bug in mlms.
+    ``finished`` are the run directories of what need not run again, by digest and number of the repeat.
     """
-
-    evaluation: Evaluation
-    run: Path | None = None
-    resumed: bool = False
-    error: Exception | None = None
-    traceback: str | None = None
-
-    @property
-    def exit_code(self) -> int:
-        if self.error is None:
-            return 0
-        return self.error.exit_code if isinstance(self.error, MlmsError) else EXIT_FAILED
-
-
-def sweep(plan: Plan, session: Session, finished: Mapping[str, Path]) -> Iterator[Outcome]:
-    """Run every evaluation; one that fails is reported and the next one runs.
-
-    ``finished`` maps the digests of evaluations that need not run again to their run directories.
-    """
-    for evaluation in plan.evaluations:
-        if evaluation.digest in finished:
-            yield Outcome(evaluation, run=finished[evaluation.digest], resumed=True)
+    cold: dict[str, tuple[ColdStart, ...]] = {}
+    for evaluation, repeat in turns(plan):
+        known = finished.get((evaluation.digest, repeat.index if repeat else None))
+        if known is not None:
+            yield Outcome(evaluation, run=known, resumed=True, repeat=repeat)
             continue
         try:
-            yield Outcome(evaluation, run=execute(evaluation, plan, session))
+            if evaluation.digest not in cold:
+                cold[evaluation.digest] = _cold_starts(evaluation, session)
+            yield _run(evaluation, plan, session, Conditions(repeat, cold[evaluation.digest]))
         except MlmsError as error:
-            yield Outcome(evaluation, error=error)
+            log = _failed_log(evaluation, session)
+            yield Outcome(evaluation, error=error, log=log, repeat=repeat)
         except Exception as error:
-            yield Outcome(evaluation, error=error, traceback=traceback.format_exc())
+            yield Outcome(evaluation, error=error, traceback=traceback.format_exc(), repeat=repeat)
+        except KeyboardInterrupt:
+            remove_abandoned(session.output, keep_logs=False)
+            raise
 
 
-def exit_code(codes: list[int]) -> int:
-    """0 when all went well; 2 when nothing ran because all input was bad; else 1."""
-    if all(code == 0 for code in codes):
-        return 0
-    return EXIT_BAD_INPUT if all(code == EXIT_BAD_INPUT for code in codes) else EXIT_FAILED
+def turns(plan: Plan) -> Iterator[tuple[Evaluation, Repeat | None]]:
+    """What runs in which order: A A B B, or interleaved A B A B."""
+    if not plan.interleave:
+        for evaluation in plan.evaluations:
+            for index in range(1, evaluation.execution.repeat + 1):
+                yield evaluation, _repeat(evaluation, index)
+        return
+    rounds = max((evaluation.execution.repeat for evaluation in plan.evaluations), default=0)
+    for index, evaluation in product(range(1, rounds + 1), plan.evaluations):
+        if index <= evaluation.execution.repeat:
+            yield evaluation, _repeat(evaluation, index)
+
+
+def _repeat(evaluation: Evaluation, index: int) -> Repeat | None:
+    of = evaluation.execution.repeat
+    return Repeat(index, of, evaluation.digest) if of > 1 else None
+
+
+def _cold_starts(evaluation: Evaluation, session: Session) -> tuple[ColdStart, ...]:
+    start, timeout = partial(cold_start, evaluation), evaluation.execution.timeout
+    count = evaluation.execution.cold_start
+    return tuple(in_fresh_process(start, session, evaluation.name, timeout) for _ in range(count))
+
+
+def _run(evaluation: Evaluation, plan: Plan, session: Session, conditions: Conditions) -> Outcome:
+    if evaluation.execution.isolation == "none":
+        return execute(evaluation, plan, session, conditions)
+    work = partial(_execute_in_child, evaluation, plan, conditions)
+    return in_fresh_process(work, session, evaluation.name, evaluation.execution.timeout)
+
+
+def _execute_in_child(evaluation: Evaluation, plan: Plan, conditions: Conditions, session: Session) -> Outcome:
+    outcome = execute(evaluation, plan, session, conditions)
+    return replace(outcome, error=outcome.error and portable(outcome.error))
+
+
+def _failed_log(evaluation: Evaluation, session: Session) -> Path | None:
+    """The log that a process left when it died."""
+    logs = remove_abandoned(session.output)
+    return next((log for log in logs if evaluation.digest[:8] in log.name), None)

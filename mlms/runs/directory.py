@@ -8,12 +8,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlms.errors import DocumentError, FetchError, InputError
 from mlms.runs import record as run_record
+from mlms.runs.partial import LOG, claim, failed_log, partial
 from mlms.tracing.storage import writing
 
 if TYPE_CHECKING:
@@ -24,13 +26,11 @@ if TYPE_CHECKING:
 LATENCIES = "latencies.parquet"
 PREDICTIONS = "predictions.parquet"
 SPANS = "spans.parquet"
-LOG = "log.txt"
 REPORT = "report.html"
 FILES = {"latencies": LATENCIES, "predictions": PREDICTIONS, "spans": SPANS, "log": LOG, "report": REPORT}
 """The record's ``files``."""
 
 PHASES = ("warmup", "measured")
-PARTIAL = ".partial"
 
 _PROBE_BYTES = 1 << 16
 
@@ -72,23 +72,26 @@ class RunDirectory:
             for candidate in chain([run_id], (f"{run_id}-{number}" for number in count(2))):
                 self.id = candidate
                 self.final = root / candidate
-                self.path = root / f".{candidate}{PARTIAL}"
+                self.path = partial(self.final)
                 if self.final.exists():
                     continue
-                try:
-                    self.path.mkdir()
-                except FileExistsError:  # another process's, or one that was killed
-                    if not self.path.is_dir():
-                        raise
-                    continue
-                return
+                lock = claim(self.path)
+                if lock is not None:
+                    self._lock = lock
+                    return
+
+    @property
+    def failed_log(self) -> Path:
+        """Where the log of a failed run is kept."""
+        return failed_log(self.final)
 
     @classmethod
     @contextmanager
     def create(cls, root: Path, run_id: str) -> Iterator[RunDirectory]:
         """A directory that is complete when the context ends, and gone if an exception ends it.
 
-        What ``logging`` is told under the name "mlms", from INFO on, goes to its log file meanwhile.
+        What ``logging`` is told under the name "mlms", from INFO on, goes to its log file meanwhile. Where it ends with
+        an error that is not plainly the input's or the network's, that log stays as ``failed_log``.
 
         Raises:
             StorageError: a file can't be written.
@@ -102,18 +105,26 @@ class RunDirectory:
             with writing(directory.final):
                 directory.path.rename(directory.final)
             directory.path = directory.final
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, (InputError, FetchError)):
+                with suppress(OSError):  # the error that is on its way matters more
+                    (directory.path / LOG).replace(directory.failed_log)
             shutil.rmtree(directory.path, ignore_errors=True)
             raise
+        finally:
+            os.close(directory._lock)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write ``run.json``, once its content fits the schema of runs.
 
         Raises:
-            DocumentError: it doesn't; with every problem.
+            RuntimeError: it doesn't, which is a bug of ours; with every problem.
             StorageError: it can't be written.
         """
-        run_record.check(record, self.final / run_record.FILE)
+        try:
+            run_record.check(record, self.final / run_record.FILE)
+        except DocumentError as error:
+            raise RuntimeError(f"the record does not fit its schema:\n{error}") from error
         if record["id"] != self.id:
             raise ValueError(f"the record is of run {record['id']}, the directory of run {self.id}")
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
@@ -121,7 +132,10 @@ class RunDirectory:
             (self.path / run_record.FILE).write_text(text + "\n", "utf-8")
 
     def write_latencies(self, latencies: pl.DataFrame) -> None:
-        """Write one row a query: its number, its phase (one of ``PHASES``), its time (Unix, ns), and its samples."""
+        """Write one row a query: its number, its phase (one of ``PHASES``), its time (Unix, ns), and its samples.
+
+        ``waited_ns``, where given, is the part of its latency before its prediction began.
+        """
         import polars as pl
 
         from mlms.tracing import parquet
@@ -133,6 +147,8 @@ class RunDirectory:
             "latency_ns": pl.Int64,
             "samples": pl.Int32,
         }
+        if "waited_ns" in latencies.columns:
+            schema["waited_ns"] = pl.Int64
         parquet.write(latencies.select(pl.col(name).cast(kind) for name, kind in schema.items()), self.path / LATENCIES)
 
     def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -104,25 +104,28 @@ def gpus() -> list[dict[str, Any]]:
 
 def cpu_quota(root: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> float | None:
     """CPUs' worth of time that this process's control group (version 2) or one above it may use; None: no limit."""
-    try:
-        lines = membership.read_text("utf-8").splitlines()
-    except OSError:
-        return None
-    group = next((line[3:] for line in lines if line.startswith("0::")), None)
-    if group is None:
-        return None
-    folder = root / group.lstrip("/")
     limits = []
-    for place in (folder, *folder.parents):
+    for group in control_groups(root, membership):
         try:
-            quota, period = (place / "cpu.max").read_text("utf-8").split()
+            quota, period = (group / "cpu.max").read_text("utf-8").split()
         except (OSError, ValueError):
             quota, period = "max", ""  # this group sets no limit
         if quota != "max":
             limits.append(int(quota) / int(period))
-        if place == root:
-            break
     return min(limits, default=None)
+
+
+def control_groups(root: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """The folders of this process's control group (version 2) and those above it, innermost first."""
+    try:
+        lines = membership.read_text("utf-8").splitlines()
+    except OSError:
+        return []
+    group = next((line[3:] for line in lines if line.startswith("0::")), None)
+    if group is None:
+        return []
+    folder = root / group.lstrip("/")
+    return [place for place in (folder, *folder.parents) if place.is_relative_to(root)]
 
 
 def git_state(path: Path) -> dict[str, Any] | None:

@@ -66,11 +66,13 @@ def read(directory: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("kind") != "run":
         raise StorageError("this is not the record of a run", place=Place(file), hint="its 'kind' must be 'run'")
     version = record.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION:  # no older one was ever released, so there is none to bring forward
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        writer = f"mlms {record['mlms_version']}" if record.get("mlms_version") else "the version of mlms that wrote it"
         raise StorageError(
             f"this record has schema_version {version!r}; this mlms reads {SCHEMA_VERSION}",
             place=Place(file),
-            hint="open it with the version of mlms that wrote it",
+            hint=f"upgrade mlms, or open it with {writer}" if newer else f"repeat the run, or open it with {writer}",
         )
     wrong = [key for key, kind in _NEEDED.items() if not isinstance(record.get(key), kind)]
     if wrong:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlms.runs import record as run_record
 from mlms.runs.directory import LATENCIES, PREDICTIONS, SPANS
-from mlms.runs.summary import summary_rows
+from mlms.runs.summary import Row, summary_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,8 +40,22 @@ class Run:
         return {entry["name"]: entry["value"] for entry in self.record["metrics"] if entry["value"] is not None}
 
     @property
+    def missing(self) -> list[str]:
+        """Measurements that the record names and the directory lacks: those of a run that was copied in part."""
+        named = set((self.record.get("files") or {}).values())
+        files = (LATENCIES, PREDICTIONS, SPANS)
+        return [name for name in files if name in named and not (self.path / name).is_file()]
+
+    @property
+    def summary(self) -> list[Row]:
+        """What is worth showing, in plain text, most wanted first."""
+        return summary_rows(self.record)
+
+    @property
     def latencies(self) -> pl.DataFrame:
         """One row a query: ``query``, ``phase`` ("warmup" or "measured"), ``start_ns``, ``latency_ns``, ``samples``.
+
+        ``waited_ns`` is the part of the latency before the query's prediction began (``server``).
 
         Raises:
             StorageError: the file is missing or damaged; so for the frames below.
@@ -74,13 +88,13 @@ class Run:
         from rich.text import Text
 
         table = Table(title=Text(self.name), caption=Text(str(self.path)), show_header=False)
-        for row in summary_rows(self.record):
+        for row in self.summary:
             table.add_row(Text(row.label), Text(row.value), Text(row.note, style="dim"))
         return table
 
     def _repr_html_(self) -> str:
         cells = (
             f"<tr><th>{escape(row.label)}</th><td>{escape(row.value)}</td><td>{escape(row.note)}</td></tr>"
-            for row in summary_rows(self.record)
+            for row in self.summary
         )
         return f"<table><caption>{escape(self.name)}</caption>{''.join(cells)}</table>"

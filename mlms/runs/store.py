@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -45,17 +46,15 @@ def runs(root: Path) -> Iterator[Run]:
 
 
 def find(root: Path, reference: str) -> Run:
-    """A run by ``@last``, path, id, name (its newest) or unique beginning of an id, looked for in this order.
+    """A run by ``@last`` (``@last~1`` is the one before it), path, id, name (its newest) or unique beginning of an id,
+    looked for in this order.
 
     Raises:
         UnknownNameError: no run, or more than one, answers to it.
         StorageError: the one that does is damaged.
     """
-    if reference == LAST:
-        newest = next(runs(root), None)
-        if newest is None:
-            raise UnknownNameError(f"there are no runs in {root}", hint="`mlms eval MANIFEST` makes one")
-        return newest
+    if reference.startswith(LAST):
+        return _last(root, reference)
     for path in (Path(reference), root / reference):
         if (path / FILE).is_file():
             return Run(path)
@@ -75,13 +74,27 @@ def find(root: Path, reference: str) -> Run:
         return Run(reference if Path(reference).is_dir() else root / reference)  # raises: it says what is missing
     near = get_close_matches(reference, [name for run in known for name in (run.name, run.id)], n=1)
     hint = f"did you mean '{near[0]}'?" if near else "`mlms runs list` shows the runs there are"
-    raise UnknownNameError(f"no run '{reference}' in {root}", hint=hint)
+    raise UnknownNameError(f"no run '{reference}' in '{root}'", hint=hint)
 
 
-def finished_digests(root: Path) -> dict[str, Path]:
-    """Directory of the newest finished run by its evaluation's digest."""
-    finished: dict[str, Path] = {}
+def _last(root: Path, reference: str) -> Run:
+    """``@last``, or ``@last~N``: N runs before it."""
+    form = re.fullmatch(rf"{LAST}(?:~(\d{{1,9}}))?", reference)
+    if form is None:
+        raise UnknownNameError(f"'{reference}' is no run", hint=f"{LAST} is the newest, {LAST}~1 the one before it")
+    known, back = list(runs(root)), int(form[1] or 0)
+    if not known:
+        raise UnknownNameError(f"there are no runs in '{root}'", hint="`mlms eval MANIFEST` makes one")
+    if back >= len(known):
+        raise UnknownNameError(f"'{reference}' goes back too far: {len(known)} runs in {root}")
+    return known[back]
+
+
+def finished_runs(root: Path) -> dict[tuple[str, int | None], Path]:
+    """Directory of the newest finished run by its evaluation's digest and the number of the repeat, if it is one."""
+    finished: dict[tuple[str, int | None], Path] = {}
     for run in runs(root):
         if run.record.get("status") == "finished":
-            finished.setdefault(run.record["digest"], run.path)
+            repeat = run.record.get("repeat")
+            finished.setdefault((run.record["digest"], repeat["index"] if repeat else None), run.path)
     return finished

@@ -8,6 +8,8 @@ from typing import Any
 
 NOTHING = "-"
 MINUS = "\N{MINUS SIGN}"
+UNSTEADY = ("drifting", "bimodal", "not steady")
+"""Labels of a latency series that one figure doesn't tell."""
 _SHOWN_PERCENTILES = (50.0, 90.0, 99.0)
 _DURATIONS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"))
 
@@ -56,6 +58,9 @@ def _latency(latency: Mapping[str, Any]) -> list[Row]:
     for number, entry in enumerate(shown):
         note = f"{queries:,} queries after {latency.get('warmup_queries', 0):,} of warm-up" if number == 0 else ""
         rows.append(Row(f"latency p{entry['percentile']:g}", format_percentile(entry, queries), note))
+    steadiness = latency.get("steadiness") or {}
+    if steadiness.get("label") in UNSTEADY:
+        rows.append(Row("latency series", steadiness["label"], "; ".join(steadiness["reasons"])))
     if not shown and latency.get("mean") is not None:
         rows.append(Row("latency mean", format_duration(latency["mean"]), f"{queries:,} queries"))
     return rows
@@ -70,8 +75,27 @@ def _load(record: Mapping[str, Any]) -> list[Row]:
         rows.append(Row("throughput", format_rate(throughput["value"], throughput["unit"]), note))
     if scenario:
         validity = "valid" if scenario["valid"] else "invalid"
-        rows.append(Row("scenario", f"{scenario['type']}, {validity}", "; ".join(scenario.get("problems", ()))))
-    return rows
+        kind = f"{scenario['type']}, accuracy mode" if scenario.get("mode") == "accuracy" else scenario["type"]
+        rows.append(Row("scenario", f"{kind}, {validity}", "; ".join(scenario.get("problems", ()))))
+    return rows + [Row(label, text) for label, text in load_lines(record)]
+
+
+def load_lines(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How the load was made: rate and send lag of ``server``, warm-up, the harness's own cost."""
+    scenario, warmup, harness = record.get("scenario") or {}, record.get("warmup"), record.get("harness")
+    lines = []
+    if rate := scenario.get("achieved_rate"):
+        lines.append(("answered", f"{rate['achieved']:,.1f} of {rate['target']:,.4g} queries/s ({rate['share']:.1%})"))
+    if lag := scenario.get("send_lag"):
+        lines.append(("send lag", f"{format_duration(lag['mean_ns'])} on average"))
+    if warmup and warmup["steady"] is not None:
+        steady = "steady" if warmup["steady"] else "not steady"
+        lines.append(("warm-up", f"{steady} after {warmup['queries']:,} predictions"))
+    if harness:
+        share = harness["share_of_median"]
+        of_median = "" if share is None else f", {share:.1%} of the median"
+        lines.append(("harness", f"{format_duration(harness['null_query_ns'])} a query{of_median}"))
+    return lines
 
 
 def _device(record: Mapping[str, Any]) -> list[Row]:
@@ -123,6 +147,19 @@ def format_difference(value: float, unit: str = "") -> str:
     digits = f"{abs(value):,.4f}"
     sign = "" if not digits.strip("0.,") else "+" if value > 0 else MINUS
     return f"{sign}{digits} {'pp' if unit == '%' else unit}".rstrip()
+
+
+def format_interval(interval: Mapping[str, Any], unit: str = "") -> str:
+    """From where to where a figure may lie, in its unit.
+
+    >>> format_interval({"low": 98.12345, "high": 99.5}, "%"), format_interval({"low": 80111.0, "high": 80500.0}, "ns")
+    ('98.12 to 99.50 %', '80.11 µs to 80.50 µs')
+    """
+    low, high = interval["low"], interval["high"]
+    if unit == "ns":
+        return f"{format_duration(low)} to {format_duration(high)}"
+    digits = 2 if unit == "%" else 4
+    return f"{low:,.{digits}f} to {high:,.{digits}f} {unit}".rstrip()
 
 
 def format_rate(value: float | None, unit: str) -> str:

@@ -1,0 +1,1 @@
+"""What observes a process and the machine below it while they measure."""
