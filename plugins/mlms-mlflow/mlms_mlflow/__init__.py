@@ -1,0 +1,1 @@
+"""Export mlms runs to MLflow."""
