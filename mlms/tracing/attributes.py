@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from mlms.errors import StorageError
+
 Scalar: TypeAlias = bool | int | float | str
 Value: TypeAlias = Scalar | Sequence[Scalar]
 
@@ -24,8 +26,33 @@ def dumps(attributes: Mapping[str, Any]) -> str:
 
 
 def loads(text: str) -> dict[str, Any]:
-    """The attributes that ``dumps`` wrote."""
-    return {key: _value(value) for key, value in json.loads(text).items()}
+    """The attributes that ``dumps`` wrote.
+
+    Raises:
+        StorageError: this is no JSON object.
+    """
+    return loads_all([text])[0]
+
+
+def loads_all(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """What ``loads`` gives for each text, read in one go: several times faster where there are many.
+
+    Raises:
+        StorageError: one of them is no JSON object.
+    """
+    joined = f"[{','.join(texts)}]"
+    try:
+        found = json.loads(joined)
+    except ValueError:
+        found = []
+    if len(found) != len(texts) or not all(isinstance(attributes, dict) for attributes in found):
+        raise StorageError(
+            "the attributes of some spans are no JSON objects",
+            hint="the table was written by another program, or is damaged",
+        )
+    if '{"float":' in joined:  # rarely
+        return [{key: _value(value) for key, value in attributes.items()} for attributes in found]
+    return list(found)
 
 
 def _plain(value: Any) -> Any:

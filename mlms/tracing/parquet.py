@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
 from mlms.errors import Place, StorageError
 from mlms.tracing.storage import writing
+
+ROW_GROUP = 1 << 16
+"""Rows that are written, and can be read, without the others."""
 
 
 def write(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -21,7 +25,7 @@ def write(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = 
     """
     with writing(path), path.open("wb") as file:
         try:
-            frame.write_parquet(file, compression="zstd", metadata=dict(metadata or {}))
+            frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, metadata=dict(metadata or {}))
         except pl.exceptions.PolarsError as error:
             # polars hands on what the system said only as text.
             said = re.search(r"os error (\d+)", str(error))
@@ -36,8 +40,35 @@ def read(path: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]] | Non
     Raises:
         StorageError: the file is missing, cut off, not Parquet, or has other columns.
     """
-    try:
+    with _reading(path):
         frame = pl.read_parquet(path)
+    _check(frame.schema, schema, path)
+    return frame
+
+
+def read_parts(
+    path: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]], columns: Sequence[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """The same, ``ROW_GROUP`` rows at a time and only ``columns`` of them: in memory that doesn't grow with the file.
+
+    Raises:
+        StorageError: as ``read``; a damaged part is found when its turn comes.
+    """
+    with _reading(path):
+        rows = pl.scan_parquet(path)
+        _check(rows.collect_schema(), schema, path)
+        height = int(rows.select(pl.len()).collect().item())
+    for first in range(0, height, ROW_GROUP):
+        with _reading(path):
+            part = rows.slice(first, ROW_GROUP).select(columns or list(schema)).collect()
+        yield part
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what polars says of a file into a StorageError."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise StorageError("this file is missing", place=Place(path)) from error
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -46,15 +77,22 @@ def read(path: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]] | Non
             place=Place(path),
             hint="copy it again from where it came, or repeat the run",
         ) from error
-    if schema is not None and dict(frame.schema) != dict(schema):
+
+
+def _check(found: pl.Schema, schema: Mapping[str, pl.DataType | type[pl.DataType]] | None, path: Path) -> None:
+    if schema is not None and dict(found) != dict(schema):
         raise StorageError(
-            f"this file has the columns {', '.join(frame.columns)}; expected {', '.join(schema)}",
+            f"this file has the columns {', '.join(found)}; expected {', '.join(schema)}",
             place=Place(path),
             hint="it was written by another program, or by a version of mlms with another format",
         )
-    return frame
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Key-value metadata of a file that ``read`` accepts."""
-    return pl.read_parquet_metadata(path)
+    """Key-value metadata of a file.
+
+    Raises:
+        StorageError: as ``read``.
+    """
+    with _reading(path):
+        return pl.read_parquet_metadata(path)

@@ -18,7 +18,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mlms.tracing import clock
-from mlms.tracing.levels import depth
+from mlms.tracing.levels import LEVEL_ATTRIBUTE, depth
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -124,8 +124,6 @@ class Tracing:
             return
         from opentelemetry import trace
         from opentelemetry.trace import Status, StatusCode
-
-        from mlms.tracing.spans import LEVEL_ATTRIBUTE
 
         context = None if trace.get_current_span().get_span_context().is_valid else self._parent
         span = self._tracer.start_span(

@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ import polars as pl
 
 from mlms.tracing import attributes as attribute_text
 from mlms.tracing import parquet
+from mlms.tracing.levels import LEVEL_ATTRIBUTE
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -49,10 +50,17 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "status_message": pl.String,
     "attributes": pl.String,
 }
-LEVEL_ATTRIBUTE = "mlms.level"
-"""Carries the level where spans have attributes only (in the SDK and in OTLP); the table has a column instead."""
 
 _RESOURCE_KEY = "mlms.resource"
+
+
+class Spans(Protocol):
+    """Spans in memory or in a file, and the OpenTelemetry resource that made them."""
+
+    @property
+    def resource(self) -> Mapping[str, Any]: ...
+
+    def parts(self, *columns: str) -> Iterator[pl.DataFrame]: ...
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,11 @@ class SpanTable:
 
     def __len__(self) -> int:
         return self.frame.height
+
+    def parts(self, *columns: str) -> Iterator[pl.DataFrame]:
+        """The rows, a part at a time, as ``StoredSpans.parts`` gives them."""
+        frame = self.frame.select(columns) if columns else self.frame
+        return frame.iter_slices(parquet.ROW_GROUP)
 
     def write(self, path: Path) -> None:
         """Write as Parquet.
@@ -82,6 +95,26 @@ class SpanTable:
         """
         frame = parquet.read(path, SCHEMA)
         return cls(frame, attribute_text.loads(parquet.metadata(path).get(_RESOURCE_KEY, "{}")))
+
+
+@dataclass(frozen=True)
+class StoredSpans:
+    """A span table that stays in its file and is read in parts, so that a trace of any size fits in memory.
+
+    Raises:
+        StorageError: as ``SpanTable.read``; so for ``parts``.
+    """
+
+    path: Path
+    resource: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = parquet.metadata(self.path).get(_RESOURCE_KEY, "{}")
+        object.__setattr__(self, "resource", attribute_text.loads(found))
+
+    def parts(self, *columns: str) -> Iterator[pl.DataFrame]:
+        """Some tens of thousands of rows at a time, in order; all columns if none are named."""
+        return parquet.read_parts(self.path, SCHEMA, columns or None)
 
 
 def concat(tables: Iterable[SpanTable], resource: Mapping[str, Any] | None = None) -> SpanTable:
@@ -139,7 +172,7 @@ def predictions(
             raise ValueError(f"'{key}' has shape {column.shape}; expected ({count},)")
     frame = pl.DataFrame(
         {
-            "span_id": _span_ids(count),
+            "span_id": span_ids(count),
             "start_ns": pl.Series(start_ns, dtype=pl.Int64),
             "end_ns": pl.Series(end_ns, dtype=pl.Int64),
             "attributes": _attribute_column(attributes, count),
@@ -155,7 +188,8 @@ def predictions(
     return SpanTable(frame.select(list(SCHEMA)))
 
 
-def _span_ids(count: int) -> pl.Series:
+def span_ids(count: int) -> pl.Series:
+    """As many random span identifiers, 16 hex digits each."""
     # From the system's randomness: seeding Python's or numpy's generators must not repeat identifiers.
     digits = np.frombuffer(secrets.token_hex(8 * count).encode(), dtype="S16")
     identifiers: pl.Series = pl.Series("span_id", digits, dtype=pl.Binary).cast(pl.String)

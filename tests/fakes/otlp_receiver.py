@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceRequest,
@@ -26,7 +28,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 class Receiver(TraceServiceServicer):
     """``refuse_after``, ``stall_after``: requests answered well before all others are refused, or never answered.
 
-    ``reject``: spans of each request that are reported as not taken. ``remark``: the text of the partial success.
+    ``failures``: what the first attempts get instead, a status and the seconds of a RetryInfo. ``reject``: spans
+    of each request that are reported as not taken. ``remark``: the text of the partial success.
     """
 
     port: int = 0
@@ -34,6 +37,7 @@ class Receiver(TraceServiceServicer):
     stall_after: int | None = None
     reject: int = 0
     remark: str = ""
+    failures: list[tuple[grpc.StatusCode, float | None]] = field(default_factory=list)
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
@@ -43,6 +47,11 @@ class Receiver(TraceServiceServicer):
         return f"http://127.0.0.1:{self.port}"
 
     def Export(self, request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:
+        if self.failures:
+            code, seconds = self.failures.pop(0)
+            if seconds is not None:
+                context.set_trailing_metadata((("grpc-status-details-bin", retry_info(seconds)),))
+            context.abort(code, "not now")
         served = len(self.requests)
         if self.refuse_after is not None and served >= self.refuse_after:
             context.abort(grpc.StatusCode.UNAVAILABLE, "out for lunch")
@@ -74,6 +83,15 @@ class Receiver(TraceServiceServicer):
             for scope_spans in resource_spans.scope_spans
             for span in scope_spans.spans
         ]
+
+
+def retry_info(seconds: float) -> bytes:
+    """A google.rpc.Status that says when to come back."""
+    info = RetryInfo()
+    info.retry_delay.FromNanoseconds(int(seconds * 1e9))
+    status = Status()
+    status.details.add().Pack(info)
+    return status.SerializeToString()
 
 
 def plain(value: AnyValue) -> Any:

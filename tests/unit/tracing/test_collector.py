@@ -71,7 +71,7 @@ def test_the_other_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("PROTOCOL", "http/protobuf", "not supported yet"),
+        ("PROTOCOL", "http/json", "expected grpc or http/protobuf"),
         ("TIMEOUT", "10s", "expected milliseconds"),
         ("TIMEOUT", "0", "expected milliseconds"),
         ("COMPRESSION", "zstd", "expected gzip"),
@@ -87,3 +87,53 @@ def test_settings_that_make_no_sense(name: str, value: str, message: str, monkey
 def test_endpoints_that_make_no_sense(endpoint: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         collector(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "target"),
+    [
+        ("http://host:1234", "http://host:1234/v1/traces"),
+        ("http://host:1234/", "http://host:1234/v1/traces"),
+        ("https://host/otlp/", "https://host/otlp/v1/traces"),
+        ("http://host/v1/traces", "http://host/v1/traces"),
+        ("http://[::1]:4318?key=x", "http://[::1]:4318/v1/traces?key=x"),
+    ],
+)
+def test_endpoints_over_http(endpoint: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "PROTOCOL", "http/protobuf")
+    made = collector(endpoint)
+    assert (made.protocol, made.target, made.endpoint) == ("http/protobuf", target, target.partition("?")[0])
+
+
+def test_the_traces_own_endpoint_over_http_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "PROTOCOL", "http/protobuf")
+    monkeypatch.setenv(PREFIX + "ENDPOINT", "http://general")
+    assert collector().target == "http://general/v1/traces"
+    monkeypatch.setenv(PREFIX + "TRACES_ENDPOINT", "http://traces/take")
+    assert collector().target == "http://traces/take"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "protocol"),
+    [
+        ("http://host:4317", "grpc"),
+        ("http://host:4318", "http/protobuf"),
+        ("https://host/v1/traces", "http/protobuf"),
+        ("host:4318", "grpc"),
+    ],
+)
+def test_port_and_path_tell_the_protocol_where_nothing_else_does(endpoint: str, protocol: str) -> None:
+    assert collector(endpoint).protocol == protocol
+
+
+def test_a_password_is_sent_over_http_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = collector("http://me:hush@host:4318")
+    assert made.target == "http://me:hush@host:4318/v1/traces"
+    assert made.endpoint == "http://host:4318/v1/traces"
+    assert "hush" not in repr(made)
+
+
+def test_over_http_only_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "PROTOCOL", "http/protobuf")
+    with pytest.raises(ValueError, match="which OTLP over HTTP needs"):
+        collector("host:4318")

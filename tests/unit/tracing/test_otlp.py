@@ -1,7 +1,7 @@
 import math
-import shutil
 import socket
-import subprocess
+import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,12 +14,16 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from fakes.certificates import self_signed
 from fakes.otlp_receiver import Receiver, receiver
+from fakes.span_tables import nested
 from mlms.tracing import attributes as attribute_text
-from mlms.tracing.otlp import CHUNK_BYTES, CHUNK_SPANS, encode, send
+from mlms.tracing.otlp import send
+from mlms.tracing.otlp_encoding import CHUNK_BYTES, CHUNK_SPANS, encode
 from mlms.tracing.session import Tracing
-from mlms.tracing.spans import SCHEMA, SpanTable, predictions
+from mlms.tracing.spans import SCHEMA, SpanTable, StoredSpans, predictions
 
 LIMIT = 2.5
 """Seconds: the budget of 2, and what a loaded machine may add to it."""
@@ -72,12 +76,22 @@ def test_what_arrives_is_the_table_one_for_one(tmp_path: Path) -> None:
         assert resource["process.pid"].int_value == table.resource["process.pid"]
 
 
+def requests(table: SpanTable) -> list[ExportTraceServiceRequest]:
+    """What is sent, read by the official library."""
+    return [ExportTraceServiceRequest.FromString(made.data) for made in encode(table.parts(), table.resource)]
+
+
+def test_the_bytes_are_the_official_library_s() -> None:
+    for made in encode(nested(50, 25).parts(), {"service.name": "mlms", "service.version": "1", "a": [1, 2.5, "x"]}):
+        assert ExportTraceServiceRequest.FromString(made.data).SerializeToString(deterministic=True) == made.data
+
+
 def test_a_request_holds_no_more_than_its_bounds() -> None:
-    small = [len(r.resource_spans[0].scope_spans[0].spans) for r in encode(bare(CHUNK_SPANS + 1))]
+    small = [len(r.resource_spans[0].scope_spans[0].spans) for r in requests(bare(CHUNK_SPANS + 1))]
     assert sum(small) == CHUNK_SPANS + 1
     assert max(small) <= CHUNK_SPANS
     huge = bare(3).frame.with_columns(name=pl.lit("n" * (CHUNK_BYTES + 1)))
-    assert [len(r.resource_spans[0].scope_spans[0].spans) for r in encode(SpanTable(huge))] == [1, 1, 1]
+    assert [len(r.resource_spans[0].scope_spans[0].spans) for r in requests(SpanTable(huge))] == [1, 1, 1]
 
 
 def bare(count: int, **attributes: Any) -> SpanTable:
@@ -86,7 +100,7 @@ def bare(count: int, **attributes: Any) -> SpanTable:
 
 
 def test_an_empty_table_sends_nothing() -> None:
-    assert list(encode(SpanTable(pl.DataFrame(schema=SCHEMA)))) == []
+    assert requests(SpanTable(pl.DataFrame(schema=SCHEMA))) == []
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -96,7 +110,7 @@ SCALARS = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan
 @given(st.dictionaries(TEXT, SCALARS | st.lists(SCALARS)))
 def test_attributes_keep_value_and_type(attributes: dict[str, Any]) -> None:
     table = SpanTable(bare(1).frame.with_columns(attributes=pl.lit(attribute_text.dumps(attributes))))
-    fake = Receiver(requests=list(encode(table)))
+    fake = Receiver(requests=requests(table))
     (span,) = fake.spans()
     assert repr(span["attributes"]) == repr({"mlms.level": "model", **attributes})
 
@@ -104,7 +118,7 @@ def test_attributes_keep_value_and_type(attributes: dict[str, Any]) -> None:
 def test_values_that_protobuf_can_t_hold_become_text() -> None:
     odd = {"big": 2**70, "text": "a\ud800", "nan": math.nan}
     table = SpanTable(bare(1).frame.with_columns(attributes=pl.lit(attribute_text.dumps(odd))))
-    (span,) = Receiver(requests=list(encode(table))).spans()
+    (span,) = Receiver(requests=requests(table)).spans()
     assert span["attributes"]["big"] == str(2**70)
     assert span["attributes"]["text"] == "a?"
     assert math.isnan(span["attributes"]["nan"])
@@ -180,9 +194,95 @@ def test_a_collector_that_refuses() -> None:
 def test_a_collector_that_stalls_half_way() -> None:
     with receiver(stall_after=1) as fake:
         table = trace(12_000)
-        first = len(next(encode(table)).resource_spans[0].scope_spans[0].spans)
+        first = next(encode(table.parts(), table.resource)).spans
         assert 0 < first < len(table)
         assert_fails_in_time(table, fake.endpoint, "did not answer in time", sent=first)
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED"])
+def test_what_may_pass_is_tried_again(code: str) -> None:
+    table = trace(100)
+    with receiver(failures=[(grpc.StatusCode[code], None)] * 2) as fake:
+        report = send(table, fake.endpoint)
+    assert (report.sent, report.error) == (102, None)
+    assert_one_for_one(fake, table)
+
+
+@pytest.mark.parametrize("code", ["UNAUTHENTICATED", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"])
+def test_what_will_not_pass_is_not_tried_again(code: str) -> None:
+    with receiver(failures=[(grpc.StatusCode[code], None)]) as fake:
+        report = send(trace(100), fake.endpoint)
+        assert fake.requests == []
+    assert f"{code}: not now" in (report.error or "")
+
+
+def test_the_collector_says_when_to_come_back() -> None:
+    started = time.monotonic()
+    with receiver(failures=[(grpc.StatusCode.RESOURCE_EXHAUSTED, 0.7)]) as fake:
+        assert send(trace(1), fake.endpoint).error is None
+        assert time.monotonic() - started >= 0.7
+        fake.failures = [(grpc.StatusCode.UNAVAILABLE, 60.0)]
+        started = time.monotonic()
+        assert "UNAVAILABLE" in (send(trace(1), fake.endpoint).error or "")
+        assert time.monotonic() - started < 1  # no use in waiting for what is past the budget
+
+
+def test_a_larger_budget_outlasts_a_restart() -> None:
+    with receiver(failures=[(grpc.StatusCode.UNAVAILABLE, 2.2)]) as fake:
+        report = send(trace(1), fake.endpoint, budget_seconds=10)
+    assert (report.sent, report.error) == (3, None)
+
+
+@contextmanager
+def resetting() -> Iterator[int]:
+    """A port that reads a little and then resets the connection."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection = listening.accept()[0]
+                except OSError:  # closed: the test is over
+                    return
+                connection.recv(100)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_connection_that_is_reset(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+    with resetting() as port:
+        assert_fails_in_time(trace(10), f"http://127.0.0.1:{port}", "did not take the spans")
+
+
+def test_damaged_spans_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "spans.parquet"
+    trace(10).write(path)
+    spans = StoredSpans(path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with receiver() as fake:
+        report = send(spans, fake.endpoint)
+    assert report.sent == 0
+    assert "cut off or damaged" in (report.error or "")
+
+
+def test_200_000_spans_arrive_one_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "spans.parquet"
+    nested(8_000, 24).write(path)
+    spans = StoredSpans(path)
+    told: list[int] = []
+    with receiver() as fake:
+        report = send(spans, fake.endpoint, budget_seconds=30, advance=told.append)
+    assert (report.sent, report.error) == (200_001, None)
+    assert sum(told) == 200_001
+    assert_one_for_one(fake, SpanTable.read(path))
 
 
 def test_a_name_that_resolves_to_nothing() -> None:
@@ -209,7 +309,7 @@ def test_no_endpoint_at_all() -> None:
     ("variable", "value", "message"),
     [
         ("HEADERS", "x-bad=a%0Ab", "Invalid metadata"),
-        ("PROTOCOL", "http/protobuf", "not supported yet"),
+        ("PROTOCOL", "http/json", "expected grpc or http/protobuf"),
         ("CERTIFICATE", "/nowhere/ca.pem", "No such file"),
     ],
 )
@@ -220,24 +320,8 @@ def test_settings_that_make_no_sense(variable: str, value: str, message: str, mo
     assert message in (report.error or "")
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
-    program = shutil.which("openssl")
-    if program is None:
-        pytest.skip("needs the openssl program")
-    key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    subprocess.run(
-        [program, *request.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", made],
-        check=True,
-        capture_output=True,
-    )
-    return key, made
-
-
-def test_tls(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    key, made = certificate
+def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, made = self_signed(tmp_path)
     credentials = grpc.ssl_server_credentials([(key.read_bytes(), made.read_bytes())])
     table = trace(100)
     with receiver(credentials) as fake:

@@ -1,0 +1,222 @@
+"""Spans below a prediction, recorded while the model runs at the least cost that Python allows.
+
+An entry or exit is two integers (what, when) appended to a buffer of the thread's own: no lock, no object, no
+formatting. Nesting, parents and identifiers are worked out afterwards, for all spans at once. A buffer is an
+``array``: it grows by moving its pages, not its content, and holds nothing that the garbage collector looks at.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+ENTER, EXIT, FAILED = 0, 1, 2
+"""An event's code is ``3 * identifier`` plus one of these."""
+
+SPILL_BYTES = 256 << 20
+
+
+@dataclass(slots=True)
+class Name:
+    """What a recorded span is: its text, its level, and the attributes that are the same at each call.
+
+    ``calls`` has further attributes for the first, second, ... call below one root; it may be filled in at any time.
+    """
+
+    text: str
+    level: str
+    attributes: Mapping[str, Any]
+    calls: Sequence[Mapping[str, Any]] = ()
+
+
+class _Buffers(threading.local):
+    """A thread's buffer; made, and made known, at the thread's first event."""
+
+    def __init__(self, made: Callable[[int, array[int]], None]) -> None:
+        self.events = array("q")
+        self.append = self.events.append
+        made(threading.get_ident(), self.events)
+
+
+class Recorder:
+    """Records entries and exits of named spans, in any number of threads."""
+
+    def __init__(self, spill: Path | None = None, spill_bytes: int = SPILL_BYTES) -> None:
+        """``spill`` is a folder for what exceeds ``spill_bytes``; without one everything stays in memory."""
+        self.names: list[Name] = []
+        self._threads: list[tuple[int, array[int]]] = []
+        self.local = _Buffers(self._made)
+        self._spill = spill
+        self._spill_bytes = spill_bytes
+        self._spilled: list[tuple[int, Path]] = []
+        self._added: list[tuple[int, npt.NDArray[np.int64]]] = []
+
+    def intern(self, text: str, level: str, attributes: Mapping[str, Any] | None = None) -> int:
+        """An identifier for a span's name; not for the hot path."""
+        self.names.append(Name(text, level, attributes or {}))
+        return len(self.names) - 1
+
+    def wrap(self, function: Callable[..., Any], identifier: int) -> Callable[..., Any]:
+        """``function``, each call of it recorded as a span."""
+        local, clock = self.local, perf_counter_ns
+        enter, leave, failed = 3 * identifier + ENTER, 3 * identifier + EXIT, 3 * identifier + FAILED
+
+        def recorded(*arguments: Any, **keywords: Any) -> Any:
+            append = local.append
+            append(enter)
+            append(clock())
+            try:
+                result = function(*arguments, **keywords)
+            except BaseException:
+                append(failed)
+                append(clock())
+                raise
+            append(leave)
+            append(clock())
+            return result
+
+        return recorded
+
+    @contextmanager
+    def span(self, identifier: int) -> Iterator[None]:
+        """The same for a block; slower than ``wrap``."""
+        append = self.local.append
+        append(3 * identifier + ENTER)
+        append(perf_counter_ns())
+        code = FAILED
+        try:
+            yield
+            code = EXIT
+        finally:
+            append(3 * identifier + code)
+            append(perf_counter_ns())
+
+    def spill(self) -> bool:
+        """Move this thread's buffer to disk if all buffers exceed the bound; call it between predictions.
+
+        Raises:
+            OSError: the disk is full; nothing is lost from memory.
+        """
+        if self._spill is None or sum(len(events) for _, events in self._threads) * 8 < self._spill_bytes:
+            return False
+        events = self.local.events
+        path = self._spill / f"events-{len(self._spilled)}.i64"
+        with path.open("wb") as file:
+            events.tofile(file)
+        self._spilled.append((threading.get_ident(), path))
+        del events[:]
+        return True
+
+    def add(self, thread: int, events: npt.NDArray[np.int64]) -> None:
+        """Take events (shape (events, 2), whole spans) that something else recorded."""
+        if len(events):
+            self._added.append((thread, events))
+
+    @property
+    def spilled(self) -> int:
+        """How often a buffer went to disk."""
+        return len(self._spilled)
+
+    def parts(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        """The events of each thread (thread identifier, array of shape (events, 2)), in parts with whole spans."""
+        for thread, path in self._spilled:
+            yield thread, np.fromfile(path, dtype=np.int64).reshape(-1, 2)
+        yield from self._added
+        for thread, events in self._threads:
+            if len(events):
+                yield thread, np.array(events, dtype=np.int64).reshape(-1, 2)
+
+    def _made(self, thread: int, events: array[int]) -> None:
+        self._threads.append((thread, events))
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Spans matched from events; arrays of shape (spans,), in order of entry.
+
+    ``parent`` is a position in these arrays, -1 for a root. ``occurrence`` counts the earlier spans of the same name
+    below the same root. Times are ns of ``perf_counter_ns``.
+    """
+
+    identifier: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+    parent: npt.NDArray[np.int64]
+    root: npt.NDArray[np.int64]
+    occurrence: npt.NDArray[np.int64]
+    failed: npt.NDArray[np.bool_]
+
+
+def match(events: npt.NDArray[np.int64]) -> Spans:
+    """Match entries with exits. Spans still open at the end are left out.
+
+    At each depth entries and exits alternate, so the n-th entry there belongs to the n-th exit; and the parent is the
+    last entry one depth up.
+    """
+    kind = events[:, 0] % 3
+    entering = kind == ENTER
+    depth = np.cumsum(np.where(entering, 1, -1))
+    entries = np.flatnonzero(entering)
+    entry_depth = depth[entries]
+    exits = np.flatnonzero(~entering)
+    exit_depth = depth[exits] + 1
+
+    end = np.full(len(entries), -1, dtype=np.int64)
+    failed = np.zeros(len(entries), dtype=bool)
+    parent = np.full(len(entries), -1, dtype=np.int64)
+    above = np.empty(0, dtype=np.int64)
+    for level in range(1, int(entry_depth.max(initial=0)) + 1):
+        here = np.flatnonzero(entry_depth == level)
+        leaving = exits[exit_depth == level]
+        closed = here[: len(leaving)]
+        end[closed] = events[leaving, 1]
+        failed[closed] = kind[leaving] == FAILED
+        if len(above):
+            parent[here] = above[np.searchsorted(entries[above], entries[here]) - 1]
+        above = here
+
+    root = np.arange(len(entries))
+    for level in range(2, int(entry_depth.max(initial=0)) + 1):
+        here = np.flatnonzero(entry_depth == level)
+        root[here] = root[parent[here]]
+    identifier = events[entries, 0] // 3
+    whole = end >= 0
+    place = np.cumsum(whole) - 1
+    kept_parent = parent[whole]
+    kept_root = root[whole]
+    # What lies below a span that never ended has no parent or root to point to.
+    orphan = (kept_parent >= 0) & ~whole[kept_parent]
+    kept_parent = np.where((kept_parent >= 0) & ~orphan, place[kept_parent], -1)
+    return Spans(
+        identifier=identifier[whole],
+        start=events[entries, 1][whole],
+        end=end[whole],
+        parent=kept_parent,
+        root=np.where(whole[kept_root], place[kept_root], -1),
+        occurrence=_occurrences(identifier[whole], kept_root),
+        failed=failed[whole],
+    )
+
+
+def _occurrences(identifier: npt.NDArray[np.int64], root: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    order = np.lexsort((np.arange(len(identifier)), identifier, root))
+    same = np.ones(len(order), dtype=bool)
+    if len(order) > 1:
+        ordered = np.stack([root[order], identifier[order]])
+        same[1:] = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
+    if len(order):
+        same[0] = False
+    position = np.arange(len(order))
+    first = np.maximum.accumulate(np.where(same, 0, position))
+    counts = np.empty(len(order), dtype=np.int64)
+    counts[order] = position - first
+    return counts
