@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from mlms.analysis.latency import summarize
+from mlms.analysis.published import judged
 from mlms.runs.directory import FILES, RunDirectory
 from mlms.tracing.spans import predictions
 
@@ -124,4 +126,57 @@ def write_run(root: Path, run_id: str = "20261123-211500-digits-cnn-1a2b3c4d", *
         directory.write_predictions([{"sample": "a.png", "classes": [1, 2]}, {"sample": "b.png", "classes": [3, 4]}])
         directory.write_spans(predictions(TRACE_ID, None, "predict", instants, instants + 1, {}))
         directory.write_record(record(directory.id, **changes))
+    return directory.path
+
+
+def write_measured_run(
+    root: Path,
+    name: str,
+    latencies_ns: np.ndarray[Any, np.dtype[np.int64]],
+    correct: np.ndarray[Any, np.dtype[np.bool_]] | None = None,
+    **changes: Any,
+) -> Path:
+    """A run directory whose record says of the latencies (one query after the other) and of the samples answered
+    right what the executor would; without ``correct`` no accuracy is reported.
+    """
+    count = len(latencies_ns)
+    starts = 1_795_469_700_000_000_000 + np.concatenate([[0], np.cumsum(latencies_ns + 5_000)[:-1]])
+    seconds = float(starts[-1] + latencies_ns[-1] - starts[0]) / 1e9
+    files = {kind: file for kind, file in FILES.items() if kind not in ("spans", "report")}
+    metrics: list[dict[str, Any]] = []
+    if correct is None:
+        del files["predictions"]
+    else:
+        figures = {"top1": 100 * float(correct.mean()), "top5": 100.0}
+        metrics = [
+            judged({"name": metric, "value": value, "unit": "%", "samples": len(correct), "published": None})
+            for metric, value in figures.items()
+        ]
+    parts = {
+        "name": name,
+        "metrics": metrics,
+        "accuracy": {"reported": correct is not None, "reason": None if correct is not None else "random weights"},
+        "latency": {**summarize(latencies_ns), "samples_per_query": 1, "warmup_queries": 0},
+        "throughput": {"value": count / seconds, "unit": "samples/s", "duration_s": seconds},
+        "files": files,
+    }
+    with RunDirectory.create(root, f"20261123-211500-{name}-1a2b3c4d") as directory:
+        columns = {
+            "query": range(count),
+            "phase": "measured",
+            "start_ns": starts,
+            "latency_ns": latencies_ns,
+            "samples": 1,
+        }
+        directory.write_latencies(pl.DataFrame(columns))
+        if correct is not None:
+            directory.write_predictions(
+                {
+                    "sample": f"{n:04}",
+                    "target": n % 10,
+                    "classes": [n % 10 if right else (n + 1) % 10, n % 10, 10, 11, 12],
+                }
+                for n, right in enumerate(correct)
+            )
+        directory.write_record(record(directory.id, **{**parts, **changes}))
     return directory.path

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from mlms.analysis.latency import summarize
+from mlms.analysis.published import judged
+
 STEPS = {"provision": 0.012, "load": 1.204, "warm_up": 0.102, "measure": 2.113, "score": 0.214, "record": 0.051}
 PHASES = {"input_transfer": 0.05, "forward": 0.8, "output_transfer": 0.06}
 LAYERS = ("conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "flatten", "classifier")
-NEEDED = {50.0: 11, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}
 
 
 @dataclass
@@ -28,7 +29,7 @@ def stored_run(queries: int = 1024, *, layers: bool = False, seed: int = 0) -> S
     """``layers`` adds to each measured prediction's span the framework's phases and the model's layers."""
     random = np.random.default_rng(seed)
     latencies = _latencies(random, queries)
-    measured = np.sort(latencies.filter(pl.col("phase") == "measured")["latency_ns"].to_numpy())
+    measured = latencies.filter(pl.col("phase") == "measured")["latency_ns"].to_numpy()
     predictions = _predictions(random, 450)
     spans = _spans(latencies, layers)
     accuracy = 100 * float(predictions["correct"].mean())
@@ -123,22 +124,9 @@ def stored_run(queries: int = 1024, *, layers: bool = False, seed: int = 0) -> S
             "max_duration_s": 60.0,
         },
         "latency": {
-            "unit": "ns",
-            "queries": queries,
+            **summarize(measured),
             "samples_per_query": 1,
             "warmup_queries": 10,
-            "mean": float(measured.mean()),
-            "min": int(measured[0]),
-            "max": int(measured[-1]),
-            "stdev": float(measured.std(ddof=1)) if queries > 1 else None,
-            "percentiles": [
-                {
-                    "percentile": percentile,
-                    "value": int(measured[math.ceil(percentile / 100 * queries) - 1]) if queries >= needed else None,
-                    "needed": needed,
-                }
-                for percentile, needed in NEEDED.items()
-            ],
         },
         "throughput": {"value": 1e9 / float(measured.mean()), "unit": "samples/s", "duration_s": 2.113},
         "steps": [{"name": name, "seconds": seconds} for name, seconds in STEPS.items()],
@@ -168,6 +156,7 @@ def stored_run(queries: int = 1024, *, layers: bool = False, seed: int = 0) -> S
             "report": "report.html",
         },
     }
+    record["metrics"] = [judged(metric) for metric in record["metrics"]]
     return StoredRun(record, latencies, predictions, spans)
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from mlms.errors import DocumentError, InputError, UnknownNameError, VersionError
 from mlms.manifests.catalog import Catalog
+from mlms.manifests.durations import seconds
 from mlms.manifests.reader import parse_document, read_document
-from mlms.manifests.resolver import evaluation_data, resolve, seconds
+from mlms.manifests.resolver import evaluation_data, resolve
 from mlms.manifests.types import Requirement, ScenarioSpec, Step, TraceSpec
 
 MODEL = """\
@@ -78,7 +79,7 @@ def names(plan):
 def test_defaults(one, plan, tmp_path):
     evaluation = one("model: b\ndataset: images\n")
     assert evaluation.name == "b"
-    assert evaluation.scenario == ScenarioSpec("single_stream", 1024, 10.0, 60.0)
+    assert evaluation.scenario == ScenarioSpec("single_stream", None, 10.0, 60.0)
     assert evaluation.metrics == ("top1", "top5")
     assert (evaluation.batch_size, evaluation.device, evaluation.dtype) == (1, "auto", "float32")
     assert (evaluation.threads, evaluation.limit, evaluation.seed, evaluation.warmup) == (None, None, 0, 10)
@@ -200,7 +201,7 @@ def test_overrides(one, plan):
     )
     assert names(made) == ["a[device=cpu]", "b[device=cpu]"]
     first = made.evaluations[0]
-    assert (first.batch_size, first.scenario.min_queries, first.scenario.type) == (4, 7, "offline")
+    assert (first.batch_size, first.scenario.min_query_count, first.scenario.type) == (4, 7, "offline")
     assert (first.model.version, first.trace.level, first.limit) == ("1.0.0", "none", 2)
     assert names(plan(base, "model=b", "device=cpu", "matrix.batch_size=[3]")) == ["b[batch_size=3]"]
     assert one("model: b\ndataset: images", "options={x: 1e-3}", "options.y=no").options["y"] == "no"

@@ -116,7 +116,7 @@ def test_models(old, new, path, message, hint):
 @pytest.mark.parametrize(
     ("line", "path", "message", "hint"),
     [
-        ("warmup: yes", "warmup", "expected a whole number, not 'yes'", "write a number"),
+        ("warmup: yes", "warmup", "'yes' is not allowed here", "it is auto"),
         ("scenario: ofline", "scenario", "'ofline' is not allowed here", "did you mean 'offline'?"),
         ("scenario: {typ: offline}", "scenario.typ", "unknown key 'typ'", "did you mean 'type'?"),
         ("scenario: {min_duration: 10 s}", "scenario.min_duration", "right form", None),

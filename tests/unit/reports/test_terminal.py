@@ -42,6 +42,20 @@ def test_one_run_in_detail(number: int) -> None:
     assert printed(run_panel(records()[number]), 80) == (EXPECTED / f"panel-{number}.txt").read_text("utf-8")
 
 
+def test_an_unsteady_series_is_flagged() -> None:
+    record = records()[0]
+    record["latency"]["steadiness"].update(label="drifting", reasons=["latency gets 24% slower"])
+    assert "series      drifting: latency gets 24% slower" in printed(run_panel(record), 80)
+    assert "valid, drifting" in printed(results_table([record]), 130)
+
+
+def test_a_figure_that_is_not_reproduced() -> None:
+    record = records()[0]
+    record["metrics"][0]["published"].update(value=99.0, difference=-3.9, reproduced=False)
+    (line,) = (line for line in printed(run_panel(record), 80).splitlines() if "top1" in line)
+    assert line.split()[-2] == "no"
+
+
 def test_failures() -> None:
     failures = [
         ("alexnet", "models.yaml:3:1: no model 'alexnt'\n  hint: did you mean 'alexnet'?"),

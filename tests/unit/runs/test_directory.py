@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from fakes.records import record, write_run
-from mlms.errors import DocumentError, StorageError
+from mlms.errors import InputError, StorageError
 from mlms.runs.directory import RunDirectory, check_writable, root_from
 from mlms.runs.run import Run
 
@@ -57,28 +57,31 @@ def test_nothing_is_seen_before_the_end(tmp_path: Path) -> None:
     assert directory.path == tmp_path / ID
 
 
-@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
-def test_an_exception_leaves_nothing(kind: type[BaseException], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [(ValueError, [f"{ID}.failed.log"]), (InputError, []), (KeyboardInterrupt, []), (SystemExit, [])],
+)
+def test_an_exception_leaves_the_log_at_most(kind: type[BaseException], kept: list[str], tmp_path: Path) -> None:
     def write_half() -> None:
         with RunDirectory.create(tmp_path, ID) as directory:
             directory.write_record(record())
-            raise kind
+            raise kind("as it happens")
 
     with pytest.raises(kind):
         write_half()
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == kept
 
 
-def test_a_record_that_doesn_t_fit_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DocumentError, match="status"), RunDirectory.create(tmp_path, ID) as directory:
+def test_a_record_that_doesn_t_fit_is_a_bug(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="status"), RunDirectory.create(tmp_path, ID) as directory:
         directory.write_record(record(status="done"))
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [f"{ID}.failed.log"]
 
 
 def test_a_run_without_a_record_is_a_bug(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no record"), RunDirectory.create(tmp_path, ID):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [f"{ID}.failed.log"]
 
 
 def test_a_taken_id_gets_a_number(tmp_path: Path) -> None:

@@ -53,6 +53,24 @@ def test_a_damaged_record_is_refused(text: str, message: str, tmp_path: Path) ->
     assert str(tmp_path / "run.json") in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"schema_version": 0}, "repeat the run, or open it with the version of mlms that wrote it"),
+        ({"schema_version": 0, "mlms_version": "0.0.1"}, "repeat the run, or open it with mlms 0.0.1"),
+        ({"schema_version": 2, "mlms_version": "9.1.0"}, "upgrade mlms, or open it with mlms 9.1.0"),
+        ({}, "repeat the run, or open it with the version of mlms that wrote it"),
+    ],
+)
+def test_another_schema_version_is_refused_with_the_way_out(
+    given: dict[str, object], hint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"kind": "run", **given}), "utf-8")
+    with pytest.raises(StorageError, match="this mlms reads 1") as caught:
+        read(tmp_path)
+    assert caught.value.hint == hint
+
+
 def test_a_directory_without_a_record_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"holds no run\.json"):
         read(tmp_path)

@@ -25,10 +25,18 @@ def test_half_a_run_opens_and_names_the_missing_file(tmp_path: Path) -> None:
     (path / "latencies.parquet").unlink()
     (path / "spans.parquet").write_bytes(b"PAR1")
     run = Run(path)
+    assert run.missing == ["latencies.parquet"]
     with pytest.raises(StorageError, match=r"latencies\.parquet: this file is missing"):
         _ = run.latencies
     with pytest.raises(StorageError, match=r"spans\.parquet: this Parquet file is cut off"):
         _ = run.spans
+
+
+def test_nothing_is_missing_of_a_whole_run(tmp_path: Path) -> None:
+    assert Run(write_run(tmp_path)).missing == []
+    performance_only = Run(write_run(tmp_path, files={"latencies": "latencies.parquet"}))
+    (performance_only.path / "predictions.parquet").unlink()
+    assert performance_only.missing == []
 
 
 def test_rich_shows_names_as_they_are(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from fakes.records import write_run
 from mlms.errors import StorageError, UnknownNameError
-from mlms.runs.store import find, finished_digests, runs, scan
+from mlms.runs.store import find, finished_runs, runs, scan
 
 OLD, NEW, OTHER = "20260101-000000-a-11111111", "20260202-000000-a-22222222", "20260202-000000-b-33333333"
 
@@ -80,5 +80,7 @@ def test_last_of_none(tmp_path: Path) -> None:
         find(tmp_path, "@last")
 
 
-def test_finished_digests_are_of_the_newest_finished_runs(root: Path) -> None:
-    assert finished_digests(root) == {"a" * 64: root / NEW}
+def test_finished_runs_are_the_newest_of_each_digest_and_repeat(root: Path) -> None:
+    assert finished_runs(root) == {("a" * 64, None): root / NEW}
+    second = write_run(root, digest="a" * 64, repeat={"index": 2, "of": 3, "group": "a" * 64})
+    assert finished_runs(root) == {("a" * 64, None): root / NEW, ("a" * 64, 2): second}

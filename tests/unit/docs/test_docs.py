@@ -1,0 +1,206 @@
+"""The documentation says what the code does: nothing is left out, no link is dead, every example is valid."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlms import api
+from mlms.hooks import specs, types
+from mlms.manifests.reader import parse_document
+from mlms.manifests.schema import check, schema
+from mlms.runs.run import Run
+from mlms.tracing.levels import LEVELS
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+
+
+@cache
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [body for found, body in BLOCK.findall(text) if found == language]
+
+
+def hooks() -> list[str]:
+    return [name for name in vars(specs) if name.startswith("mlms_")]
+
+
+def keys_of(document: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    """Dotted keys that a schema knows, as the tables write them; alternatives and references are followed."""
+    root = document
+
+    def walk(part: Mapping[str, Any], at: str, within: tuple[str, ...]) -> Iterator[str]:
+        if reference := part.get("$ref"):
+            if reference in within or reference.startswith("model.json"):
+                return  # a model written out in a manifest has the model's keys
+            yield from walk(root["$defs"][reference.rpartition("/")[2]], at, (*within, reference))
+        for key, value in part.get("properties", {}).items():
+            name = f"{at}.{key}" if at else key
+            yield name
+            yield from walk(value, name, within)
+        if isinstance(items := part.get("items"), dict):
+            yield from walk(items, f"{at}[]", within)
+        for option in [*part.get("anyOf", ()), *part.get("oneOf", ())]:
+            yield from walk(option, at, within)
+
+    yield from walk(document, at, ())
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("hook", hooks())
+def test_every_hook_is_documented(hook: str) -> None:
+    assert f"`{hook}" in page("plugins.md")
+
+
+def test_every_name_of_the_hooks_package_is_documented() -> None:
+    public = [name for name in vars(types) if isinstance(getattr(types, name), type)]
+    offered = [name for name in public if getattr(types, name).__module__ == types.__name__]
+    missing = [name for name in offered if f"`{name}" not in page("plugins.md")]
+    assert offered
+    assert missing == []
+
+
+def test_every_component_and_its_options_are_documented() -> None:
+    text = page("assets.md")
+    missing = []
+    for registry in api.load_plugins().registries.values():
+        for entry in registry:
+            if entry.plugin.distribution != "mlms":
+                continue  # a plugin that happens to be installed here documents itself
+            component = entry.component
+            missing += [component.name] if f"`{component.name}`" not in text else []
+            options = [key for key in component.options.get("properties", ()) if f"`{key}`" not in text]
+            missing += [f"{component.name}: {key}" for key in options]
+    assert missing == []
+
+
+@pytest.mark.parametrize("kind", ["model", "framework", "dataset", "manifest"])
+def test_every_key_is_documented(kind: str) -> None:
+    text = page("assets.md")
+    section = text.partition(f"\n## {kind.title()}\n")[2].partition("\n## ")[0]
+    assert section
+    common = text.partition("## Keys of every document\n")[2].partition("\n## ")[0]
+    missing = []
+    for key in dict.fromkeys(keys_of(schema(kind))):
+        # A dataset written out in a manifest has the dataset's keys, and the matrix those of the manifest.
+        of_another = re.match(r"(matrix|dataset)\.(?!name$|path$|limit$)|models?(\[\])?\.|.*\btags\b", key)
+        known = f"`{key}`" in section or (f"| `{key}` |" in common)
+        if kind == "manifest" and of_another:
+            known = known or f"`{key.rpartition('.')[2]}`" in text or key.rpartition(".")[2] in text
+        missing += [] if known else [key]
+    assert missing == []
+
+
+def test_defaults_in_the_tables_are_the_schemas() -> None:
+    text = page("assets.md").partition("\n## Manifest\n")[2]
+    rules = schema("manifest")["$defs"]
+    scenario = rules["scenario"]["anyOf"][1]["properties"]
+    preprocessing = rules["manifest"]["properties"]["preprocessing"]["properties"]
+    stated = {f"scenario.{key}": value["default"] for key, value in scenario.items() if "default" in value}
+    stated |= {f"preprocessing.{key}": value["default"] for key, value in preprocessing.items()}
+    stated["warmup"] = rules["manifest"]["properties"]["warmup"]["default"]
+    for key, default in stated.items():
+        (row,) = re.findall(rf"^\| `{re.escape(key)}` \|[^|]*\| ([^|]*) \|", text, re.MULTILINE)
+        assert row.strip("`") == str(default), key
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_level_is_documented(level: str) -> None:
+    assert f"| `{level}`" in page("tracing.md")
+
+
+def test_the_span_tables_columns_are_documented() -> None:
+    from mlms.tracing.spans import SCHEMA
+
+    rows = re.findall(r"^\| `(\w+)` \| (String|Int64) \|", page("tracing.md"), re.MULTILINE)
+    assert rows == [(name, kind.__name__) for name, kind in SCHEMA.items()]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_resolves(path: Path) -> None:
+    text = BLOCK.sub("", path.read_text("utf-8"))
+    dead = []
+    for target in LINK.findall(text):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (path.parent / file) if file else path
+        if not linked.exists() or (anchor and anchor not in anchors(linked.read_text("utf-8"))):
+            dead.append(target)
+    assert dead == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_example_is_valid(path: Path) -> None:
+    for number, text in enumerate(blocks(path.read_text("utf-8"), "yaml")):
+        if re.search(r"^kind:", text, re.MULTILINE):
+            check(parse_document(text, f"{path.name}, YAML block {number + 1}"))
+
+
+def assert_tree_is_documented(run: Run) -> None:
+    """The spans of a run are the tree in ``tracing.md``, each with its level and attributes."""
+    (tree,) = [body for body in blocks(page("tracing.md"), "text") if body.startswith("evaluate ")]
+    documented = re.findall(r"^[│├└─ ]*(\w+)(?: [A-Z]+)? +(application|model)\b", tree, re.MULTILINE)
+    spans = run.spans
+    found = dict.fromkeys((name.split()[0], level) for name, level in zip(spans["name"], spans["level"], strict=True))
+    assert list(found) == list(dict.fromkeys(documented))
+    attributes = {key for text in spans["attributes"] for key in json.loads(text)}
+    assert [key for key in attributes if f"`{key}`" not in page("tracing.md")] == []
+
+
+def test_the_example_plugin_works(tmp_path: Path) -> None:
+    """The files of ``plugins.md`` as they are written there, installed and run."""
+    site = tmp_path / "site"
+    written = [
+        body for language in ("toml", "python", "yaml") for body in blocks(page("plugins.md"), language)
+    ]  # fmt: skip
+    names = []
+    for body in written:
+        first, _, content = body.partition("\n")
+        names.append(first.removeprefix("# "))
+        file = site / names[-1]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, "utf-8")
+    assert "pyproject.toml" in names
+    project = (site / "pyproject.toml").read_text("utf-8")
+    (entry_points,) = re.findall(r"\[project\.entry-points\.mlms\]\n(.*)", project, re.DOTALL)
+    # What an installer writes, since tests don't fetch a build backend.
+    installed = site / "mlms_linear-0.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mlms-linear\nVersion: 0.1.0\n")
+    (installed / "entry_points.txt").write_text(f"[mlms]\n{entry_points.replace(chr(34), '')}")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "MLMS_CACHE": str(tmp_path)}
+
+    def mlms(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mlms", *arguments]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "linear  (mlms-linear 0.1.0)\n  frameworks: linear\n  processors: clip" in mlms("plugins").stdout
+    quick = ["--min-queries", "8", "--min-duration", "10ms", "--output", str(tmp_path / "runs")]
+    command = ["run", "image_classification", "--model", "linear-digits", "--dataset", "digits-test", *quick]
+    done = mlms(*command, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "no accuracy: random weights" in done.stdout
+    assert_tree_is_documented(api.open_run("@last", output=tmp_path / "runs"))
+    refused = mlms(*command, "--device", "cuda")
+    assert refused.returncode == 2
+    assert "linear models run on the CPU, not on 'cuda'\n  hint: use device cpu" in refused.stderr

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fakes.model_assets import torch_model
+from mlms.errors import ChecksumError, StorageError
+from mlms.executor.provision import WeightsFile, provision_weights
+from mlms.manifests.fetch import FetchSettings
+from mlms.manifests.types import ModelAsset, Weights
+from mlms.progress import Silent
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "net.pt"
+    path.write_bytes(b"weights")
+    return path
+
+
+def model(weights: Weights) -> ModelAsset:
+    asset = torch_model("linear")
+    return replace(asset, source=replace(asset.source, weights=weights))
+
+
+def provision(weights: Weights) -> WeightsFile:
+    return provision_weights(model(weights), FetchSettings(Path("unused"), offline=True), Silent())
+
+
+def test_random_weights_need_no_file() -> None:
+    assert provision(Weights(seed=3)) == WeightsFile("random", None, None, None)
+
+
+@pytest.mark.parametrize("digits", [0, 8, 64])
+def test_a_local_file_is_held_against_as_much_of_the_checksum_as_is_given(file: Path, digits: int) -> None:
+    digest = hashlib.sha256(b"weights").hexdigest()
+    found = provision(Weights(file=file, sha256=digest[:digits] or None))
+    assert found == WeightsFile("file", "net.pt", file, digest)
+
+
+def test_another_checksum_is_refused(file: Path) -> None:
+    with pytest.raises(ChecksumError, match=r"net.pt has SHA-256 \w{64}, but model 'net' names 00000000") as caught:
+        provision(Weights(file=file, sha256="0" * 8))
+    assert caught.value.hint
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="weights of model 'net' are not at"):
+        provision(Weights(file=tmp_path / "gone.pt"))

@@ -1,0 +1,38 @@
+from typing import Any
+
+from mlms.reports.resources import resource_lines
+
+RECORD: dict[str, Any] = {
+    "repeat": {"index": 2, "of": 3, "group": "ab"},
+    "cold_start": {
+        "runs": [{"import_s": 1.5, "load_s": 0.25, "first_inference_s": 0.001}],
+        "median": {"import_s": 1.5, "load_s": 0.25, "first_inference_s": 0.001},
+    },
+    "resources": {
+        "peak_rss_bytes": 64 * 2**20,
+        "device_peak_bytes": 2**30,
+        "cpu_share": 1.234,
+        "energy_joules": 1234.56,
+        "energy_idle_watts": 40.0,
+        "flops_per_sample": 1.43e9,
+        "arithmetic_intensity": 5.8123,
+    },
+}
+
+
+def test_all_that_is_known_is_said() -> None:
+    assert list(resource_lines(RECORD)) == [
+        ("repeat", "2 of 3"),
+        ("cold start", "import 1.500 s, load 250.0 ms, first inference 1.000 ms (median of 1)"),
+        ("peak memory", "64.0 MiB, 1.0 GiB on the device"),
+        ("CPU", "1.23 CPUs busy while measuring"),
+        ("energy", "1,234.6 J, idle machine 40.0 W"),
+        ("arithmetic", "1.43 GFLOPs a sample, 5.81 FLOPs/byte"),
+    ]
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert list(resource_lines({})) == []
+    assert list(resource_lines({"repeat": None, "cold_start": None, "resources": {"flops_per_sample": 2.0}})) == [
+        ("arithmetic", "2 FLOPs a sample")
+    ]
