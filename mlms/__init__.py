@@ -7,10 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Results", "Run", "Settings", "evaluate", "load_catalog", "open_run", "plan", "predict"]
+__all__ = [
+    "Comparison",
+    "Results",
+    "Run",
+    "Settings",
+    "analyze",
+    "compare",
+    "evaluate",
+    "export",
+    "load_catalog",
+    "open_run",
+    "plan",
+    "predict",
+    "where_time_goes",
+]
 
 if TYPE_CHECKING:
-    from mlms.api import Results, Settings, evaluate, load_catalog, open_run, plan, predict
+    from mlms.api import (
+        Comparison,
+        Results,
+        Settings,
+        analyze,
+        compare,
+        evaluate,
+        export,
+        load_catalog,
+        open_run,
+        plan,
+        predict,
+        where_time_goes,
+    )
     from mlms.runs.run import Run
 
 

@@ -1,5 +1,7 @@
 """What a user can do, and the one place where the parts are wired together.
 
+The executor is imported by what runs it, so that listing assets needs neither it nor NumPy.
+
 import mlms
 
 results = mlms.evaluate("manifests/digits.yaml")
@@ -9,24 +11,15 @@ results[0].latencies         # a polars data frame
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import mlms
-from mlms.errors import DocumentError, EvaluationsFailed, InputError, Problem
-from mlms.executor.references import (
-    check_references,
-    dataset_problems,
-    framework_problems,
-    installed_version,
-    model_problems,
-)
-from mlms.executor.session import Session
-from mlms.executor.sweep import Outcome, exit_code, sweep
-from mlms.hooks.components import Components, Plugin, load_components
+from mlms.errors import DataError, DocumentError, EvaluationsFailed, InputError, Problem
+from mlms.hooks.components import Components, Plugin, load_asset_folders, load_components
 from mlms.hooks.types import Context
 from mlms.manifests.assets import Origin, dataset_asset, framework_asset, model_asset
 from mlms.manifests.catalog import Catalog, search_path
@@ -37,11 +30,21 @@ from mlms.manifests.schema import check
 from mlms.manifests.types import Plan
 from mlms.progress import Progress, Silent
 from mlms.runs.directory import check_writable, root_from
+from mlms.runs.partial import remove_abandoned
 from mlms.runs.run import Run
-from mlms.runs.store import find, finished_digests
+from mlms.runs.store import find, finished_runs, scan
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from mlms.analysis import comparison
+    from mlms.analysis.across_stack.overview import Overview
+    from mlms.executor.outcome import Outcome
+    from mlms.executor.peak import Peak, Probe
     from mlms.executor.prediction import FilePrediction
+    from mlms.executor.roof import Measured
+    from mlms.executor.session import Session
+    from mlms.hooks.types import Roof
 
 ManifestSource = str | Path | Mapping[str, Any]
 """A manifest's file, or the manifest itself as a mapping."""
@@ -64,12 +67,14 @@ class Results(Sequence[Run]):
     @property
     def exit_code(self) -> int:
         """0 when all evaluations ran; 2 when every one was refused as bad input; else 1."""
+        from mlms.executor.outcome import exit_code
+
         return exit_code([outcome.exit_code for outcome in self.outcomes])
 
     def raise_for_failures(self) -> Results:
         """Raises EvaluationsFailed naming every failed evaluation; otherwise returns itself."""
         if self.failures:
-            lines = [f"{outcome.evaluation.name}: {outcome.error}" for outcome in self.failures]
+            lines = [f"{outcome.name}: {outcome.error}" for outcome in self.failures]
             raise EvaluationsFailed("\n".join(lines))
         return self
 
@@ -92,6 +97,60 @@ class Results(Sequence[Run]):
         return "".join(run._repr_html_() for run in self.runs)
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Runs side by side, the baseline first. ``runs`` are those of each subject: several where they are repeats."""
+
+    result: comparison.Comparison
+    runs: tuple[tuple[Run, ...], ...]
+
+    @property
+    def subjects(self) -> tuple[comparison.Subject, ...]:
+        return self.result.subjects
+
+    @property
+    def contrasts(self) -> tuple[comparison.Contrast, ...]:
+        """Every other subject against the baseline: effects with intervals and verdicts, and what differs."""
+        return self.result.contrasts
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The whole comparison as plain values."""
+        return self.result.data
+
+    @property
+    def html(self) -> str:
+        """A page with the tables, the distributions over one another, and accuracy against latency."""
+        from mlms.reports.comparison_html import render_comparison
+
+        return render_comparison(self.data, [_measured_latencies(group) for group in self.runs])
+
+    def __rich__(self) -> Any:
+        from mlms.reports.comparison_table import comparison_table
+
+        return comparison_table(self.data)
+
+    def _repr_html_(self) -> str:
+        from mlms.reports.comparison_html import fragment
+
+        return fragment(self.data)
+
+
+def _measured_latencies(runs: Sequence[Run]) -> Any:
+    """All measured latencies of a subject (ns); None where it has none."""
+    import numpy as np
+
+    frames = [run.latencies for run in runs if run.record.get("latency")]
+    return (
+        np.concatenate([f.filter(f["phase"] == "measured")["latency_ns"].to_numpy() for f in frames])
+        if frames
+        else None
+    )
+
+
+_asset_folders = cache(load_asset_folders)
+
+
 @cache
 def load_plugins() -> Components:
     """Everything that the installed plugins offer, gathered once a process."""
@@ -102,7 +161,7 @@ def load_plugins() -> Components:
 
 def load_catalog(assets: Sequence[str | Path] = ()) -> Catalog:
     """The assets on the search path: shipped, plugins', ``./assets``, ``$MLMS_ASSETS``, then ``assets``."""
-    return Catalog(search_path(extra=[Path(folder) for folder in assets], plugins=load_plugins().asset_folders))
+    return Catalog(search_path(extra=[Path(folder) for folder in assets], plugins=_asset_folders()))
 
 
 def plan(
@@ -161,20 +220,81 @@ def run_evaluations(
     progress: Progress | None = None,
 ) -> Iterator[Outcome]:
     """``evaluate``, giving each outcome as soon as there is one."""
+    from mlms.executor.sweep import sweep
+
     catalog = load_catalog(assets)
     # References are checked by each evaluation itself, so that one bad one doesn't stop the others.
     resolved = _resolve(manifest, catalog, overrides, check=False)
     root = root_from(settings.output)
     check_writable(root)
-    session = Session(
-        components=load_plugins(),
-        labels=catalog.labels,
-        output=root,
-        fetch=FetchSettings.from_environment(mirror=settings.mirror, offline=settings.offline),
-        progress=progress if progress is not None else Silent(),
-        otlp=settings.otlp,
+    remove_abandoned(root)
+    session = _session(tuple(assets), settings, progress if progress is not None else Silent())
+    yield from sweep(resolved, session, finished_runs(root) if settings.resume else {})
+
+
+def find_peak(
+    manifest: ManifestSource,
+    *,
+    overrides: Sequence[str] = (),
+    assets: Sequence[str | Path] = (),
+    settings: Settings = Settings(),
+    precision: float | None = None,
+    progress: Progress | None = None,
+    tell: Callable[[Probe], None] | None = None,
+) -> Peak:
+    """Search the largest valid load of a manifest's one evaluation: ``server``'s rate, ``multi_stream``'s samples.
+
+    Every load tried is an ordinary run that is kept; one that has a finished run already is taken from there. ``tell``
+    is called with each. ``precision`` is relative.
+
+    Raises:
+        MlmsError: the manifest has no peak to find, or a probe failed.
+    """
+    from mlms.executor.peak import PRECISION, Peak, largest_valid, searched_parameter
+
+    parameter, start = searched_parameter(plan(manifest, overrides=overrides, assets=assets))
+    probes: list[Probe] = []
+
+    def valid(value: float) -> bool:
+        load = [*overrides, f"scenario.{parameter}={value}"]
+        probe = _probe(
+            value,
+            evaluate(
+                manifest, overrides=load, assets=assets, settings=replace(settings, resume=True), progress=progress
+            ),
+        )
+        probes.append(probe)
+        if tell is not None:
+            tell(probe)
+        return probe.valid
+
+    precision = PRECISION if precision is None else precision
+    found = largest_valid(valid, start, precision=precision, whole=parameter == "samples_per_query")
+    return Peak(parameter, found, precision, tuple(probes))
+
+
+def _probe(value: float, results: Results) -> Probe:
+    """What the runs of one load (several where the manifest repeats it) say of it: valid if all are."""
+    from mlms.executor.peak import Probe
+
+    for failure in results.failures:
+        assert failure.error is not None
+        if isinstance(failure.error, DataError):  # more samples a query than there are: too much load, and no more
+            return Probe(value, False, (failure.error.message,), None)
+        raise failure.error
+    scenarios = [run.record["scenario"] for run in results]
+    last = results[-1].record
+    percentile = last["evaluation"]["scenario"]["target_latency_percentile"]
+    seen = [entry["value"] for entry in last["latency"]["percentiles"] if entry["percentile"] == percentile]
+    return Probe(
+        value=value,
+        valid=all(scenario["valid"] for scenario in scenarios),
+        problems=tuple(problem for scenario in scenarios for problem in scenario["problems"]),
+        run=results[-1].path,
+        resumed=all(outcome.resumed for outcome in results.outcomes),
+        latency_ns=seen[0] if seen else None,
+        achieved=last["scenario"]["achieved_rate"] and last["scenario"]["achieved_rate"]["achieved"],
     )
-    yield from sweep(resolved, session, finished_digests(root) if settings.resume else {})
 
 
 def predict(
@@ -213,12 +333,159 @@ def open_run(reference: str | Path, *, output: str | Path | None = None) -> Run:
     return find(root_from(Path(output) if output is not None else None), str(reference))
 
 
+def export(
+    runs: Sequence[Run | str | Path],
+    format: str,
+    *,
+    options: Sequence[str] = (),
+    target: str | Path | None = None,
+    output: str | Path | None = None,
+) -> str:
+    """Finished runs in the format of other tools, as ``mlms list exporters`` names it.
+
+    ``options`` are ``key.sub=value`` strings, as for ``mlms export --set``. ``target`` is the file or folder to write;
+    without it a text format is returned. ``output`` is the folder that runs are looked up in, as for ``open_run``.
+
+    Raises:
+        MlmsError: there is no such run or format, or the one doesn't fit the other.
+    """
+    from mlms.executor.exporting import export as export_runs
+    from mlms.executor.exporting import make_exporter
+    from mlms.manifests.overrides import apply, parse
+
+    chosen = apply({}, [parse(option) for option in options])
+    exporter = make_exporter(format, chosen, load_plugins(), Context(labels=_no_labels))
+    opened = [run if isinstance(run, Run) else open_run(run, output=output) for run in runs]
+    return export_runs(opened, format, exporter, Path(target) if target is not None else None)
+
+
+def compare(
+    runs: Sequence[Run | str | Path],
+    *,
+    margin: float | None = None,
+    force: bool = False,
+    output: str | Path | None = None,
+) -> Comparison:
+    """Compare runs with the first of them: each is a Run or what ``open_run`` takes.
+
+    A run that is one of several repeats stands for all of them, as far as they lie beside it, unless only repeats of
+    one evaluation are given. ``margin`` is the ratio's distance from 1 (0.01 by default) up to which a change is not
+    called one. ``force`` compares different tasks and datasets too.
+
+    Raises:
+        InputError: fewer than two runs, or runs that can't be compared.
+        StorageError: a run is damaged or not whole.
+    """
+    from mlms.analysis import comparison
+    from mlms.analysis.effects import MARGIN
+
+    opened = [run if isinstance(run, Run) else open_run(run, output=output) for run in runs]
+    groups = _with_repeats(opened)
+    found = comparison.compare(groups, margin=MARGIN if margin is None else margin, force=force)
+    return Comparison(found, tuple(groups))
+
+
+def analyze(
+    runs: Run | str | Path | Sequence[Run | str | Path],
+    analysis: str = "bounds-by-type",
+    *,
+    against: Run | str | Path | None = None,
+    measure: bool = True,
+    progress: Progress | None = None,
+    output: str | Path | None = None,
+) -> pl.DataFrame:
+    """One analysis of where a run's time goes, as ``mlms analyze --list`` names them; docs/analyses.md has the columns.
+
+    ``against`` is the other run of those that compare two. What the run's machine can do at most is taken from the
+    cache, or, with ``measure`` and on that machine, measured once.
+
+    Raises:
+        InputError: there is no such run or analysis, or the one lacks what the other needs.
+        StorageError: a run is damaged or not whole.
+    """
+    from mlms.analysis.across_stack import catalogue
+
+    several = [runs] if isinstance(runs, Run | str | Path) else list(runs)
+    opened = [_opened(run, output) for run in several]
+    other = None if against is None else _opened(against, output)
+    return catalogue.analyze(analysis, opened, other, lambda run: find_roof(run, measure, progress))
+
+
+def where_time_goes(
+    run: Run | str | Path,
+    *,
+    top: int = 10,
+    measure: bool = True,
+    progress: Progress | None = None,
+    output: str | Path | None = None,
+) -> Overview:
+    """The layer types of a run by time, how far each is from its bound, and the layers that lose most.
+
+    Raises:
+        InputError: there is no such run, or it has no layers in its trace.
+        StorageError: the run is damaged or not whole.
+    """
+    from mlms.analysis.across_stack.overview import overview
+    from mlms.analysis.across_stack.trace import read_trace
+
+    opened = _opened(run, output)
+    trace = read_trace(opened)
+    trace.need("layer")
+    return overview(trace, find_roof(opened, measure, progress), top)
+
+
+def find_roof(run: Run, measure: bool = True, progress: Progress | None = None) -> Roof | None:
+    """What the machine of a run can do at most, for models run as its was; None where that isn't known.
+
+    With ``measure`` it is measured if it can be: on the run's machine, with the run's framework.
+    """
+    from mlms.executor.roof import roof_of
+    from mlms.manifests.places import cache_folder
+
+    if not measure:
+        return roof_of(run.record, cache_folder())
+    return roof_of(run.record, cache_folder(), load_plugins(), progress or Silent())
+
+
+def measure_roofs(
+    dtypes: Sequence[str] = ("float32", "bfloat16"), *, progress: Progress | None = None
+) -> Iterator[Measured]:
+    """Measure what this machine can do at most, for each framework that can, and keep it in the cache."""
+    from mlms.executor.roof import measure_roofs as measured
+    from mlms.manifests.places import cache_folder
+
+    catalog = load_catalog()
+    assets = [catalog.framework(f"{entry.name}@{entry.version}") for entry in catalog.entries("framework")]
+    yield from measured(assets, dtypes, load_plugins(), cache_folder(), progress or Silent())
+
+
+def _opened(run: Run | str | Path, output: str | Path | None) -> Run:
+    return run if isinstance(run, Run) else open_run(run, output=output)
+
+
+def _with_repeats(opened: Sequence[Run]) -> list[tuple[Run, ...]]:
+    """Each run with the repeats it was made with; a set that is named twice counts once."""
+    from mlms.analysis.comparison import repeat_set
+
+    groups: dict[tuple[Path, ...], tuple[Run, ...]] = {}
+    for run in opened:
+        beside = {run.id: run}
+        if run.record.get("repeat"):
+            beside |= {other.id: other for other in scan(run.path.absolute().parent)[0]}
+        ids = repeat_set(run.record, [other.record for other in beside.values()])
+        group = tuple(beside[identity] for identity in ids)
+        groups.setdefault(tuple(sorted(other.path.absolute() for other in group)), group)
+    return list(groups.values()) if len(groups) > 1 else [(run,) for run in opened]
+
+
 def check_asset(file: str | Path, *, assets: Sequence[str | Path] = ()) -> str:
     """Check one asset file: schema, then every name in it. Returns its kind and name.
 
     Raises:
         MlmsError: whatever is wrong, at its place.
     """
+    from mlms.executor.references import dataset_problems, framework_problems, installed_version, model_problems
+
     document = read_document(Path(file))
     check(document)
     kind, name = document.data["kind"], document.data["name"]
@@ -249,6 +516,20 @@ def task_metrics(task: str) -> tuple[str, ...]:
     return registered.component.make({}, Context(labels=_no_labels)).metrics
 
 
+def _session(assets: tuple[str | Path, ...], settings: Settings, progress: Progress) -> Session:
+    from mlms.executor.session import Session
+
+    return Session(
+        components=load_plugins(),
+        labels=load_catalog(assets).labels,
+        output=root_from(settings.output),
+        fetch=FetchSettings.from_environment(mirror=settings.mirror, offline=settings.offline),
+        progress=progress,
+        reopen=partial(_session, assets, settings),
+        otlp=settings.otlp,
+    )
+
+
 def _no_labels(name: str) -> tuple[str, ...]:
     raise InputError(f"label list '{name}' can't be looked up here")
 
@@ -256,6 +537,8 @@ def _no_labels(name: str) -> tuple[str, ...]:
 def _resolve(source: ManifestSource, catalog: Catalog, overrides: Sequence[str], check: bool) -> Plan:
     resolved = resolve(_document(source), catalog, task_metrics=task_metrics, overrides=overrides)
     if check:
+        from mlms.executor.references import check_references
+
         for evaluation in resolved.evaluations:
             check_references(evaluation, load_plugins())
     return resolved
@@ -265,5 +548,6 @@ def _document(source: ManifestSource) -> Document:
     if isinstance(source, Mapping):
         import json
 
-        return parse_document(json.dumps(source, ensure_ascii=False), "the manifest")
+        document = parse_document(json.dumps(source, ensure_ascii=False), "the manifest")
+        return replace(document, text=None)  # a line and column of text that nobody has seen help nobody
     return read_document(Path(source))

@@ -10,9 +10,11 @@
     │   └── StorageError           a place that can't be read or written
     ├── FetchError                 a download that failed
     │   └── ChecksumError          bytes that are not the ones the asset names
+    ├── CollectorError             a collector that did not take all spans
     ├── PluginError                a plugin that fails to import, register or make its component
     ├── ModelError         exit 1  the model or its framework raised
-    │   └── OutOfMemoryError       ... for want of memory
+    │   ├── OutOfMemoryError       ... for want of memory
+    │   └── ProcessError           ... so that its process crashed, was killed, or ran past its timeout
     └── EvaluationsFailed  exit 1  a sweep ended with failures
 
 An error is one message for the person in front of the terminal: what is wrong, where, and the mend. Anything else
@@ -125,6 +127,10 @@ class ChecksumError(FetchError):
     """Bytes that are not the ones the asset names."""
 
 
+class CollectorError(MlmsError):
+    """A collector that did not take all spans of a trace."""
+
+
 class PluginError(MlmsError):
     """A plugin that fails to import, to register or to make its component; the message names it."""
 
@@ -137,6 +143,10 @@ class ModelError(MlmsError):
 
 class OutOfMemoryError(ModelError):
     """The model did not fit into memory."""
+
+
+class ProcessError(ModelError):
+    """The process of an isolated evaluation ended without a result; the message names how, and during what."""
 
 
 class EvaluationsFailed(MlmsError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlms.builtins import metrics, processors, pytorch, readers, tasks
-from mlms.hooks import Component, Dataset, Framework, Metric, Processor, Task, hookimpl
+from mlms.builtins import exporters, metrics, processors, pytorch, readers, tasks
+from mlms.hooks import Component, Dataset, Exporter, Framework, Metric, Processor, Task, hookimpl
 
 
 @hookimpl
@@ -31,3 +31,8 @@ def mlms_tasks() -> Iterable[Component[Task]]:
 @hookimpl
 def mlms_metrics() -> Iterable[Component[Metric]]:
     return metrics.COMPONENTS
+
+
+@hookimpl
+def mlms_exporters() -> Iterable[Component[Exporter]]:
+    return exporters.COMPONENTS

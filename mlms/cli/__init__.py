@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -9,16 +10,21 @@ from importlib import import_module
 import click
 
 from mlms import __version__
-from mlms.errors import EXIT_INTERRUPTED, MlmsError
+from mlms.errors import EXIT_INTERRUPTED, EXIT_OK, MlmsError
 
 COMMANDS = {
     "eval": "Evaluate the models of one or more manifests.",
     "run": "Evaluate one model without a manifest.",
+    "find-peak": "Search the largest load that is still valid.",
     "predict": "Show what a model says about files.",
     "validate": "Check asset and manifest files.",
     "list": "List models, frameworks, datasets and components.",
     "show": "Show one asset or component.",
     "runs": "List, show and open finished runs.",
+    "compare": "Compare finished runs.",
+    "analyze": "Show where the time of a finished run goes.",
+    "export": "Write finished runs in the formats of other tools.",
+    "trace": "Show, export, send and open the traces of finished runs.",
     "init": "Write a starter manifest or asset.",
     "schema": "Print a JSON Schema.",
     "plugins": "List the installed plugins.",
@@ -37,8 +43,17 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"mlms.cli.{name}_command").command
+        command: click.Command = import_module(f"mlms.cli.{name.replace('-', '_')}_command").command
         return command
+
+    def invoke(self, context: click.Context) -> object:
+        """Run the command. A reader that went away (``mlms list models | head``) is no failure; to click it is."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            # Python flushes standard output once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(EXIT_OK)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -84,7 +99,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MlmsError as error:
         click.secho(f"error: {error}", err=True, fg="red")
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of a pipe went away ("mlms list models | head"): not a failure of ours.
-        sys.stderr.close()
-        sys.exit(0)

@@ -85,7 +85,7 @@ def _escape(text: str) -> str:
 
 
 def _columns(total: int | None, unit: str) -> list[ProgressColumn | str]:
-    columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}")]
+    columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
     if total is not None:
         columns.append(BarColumn(bar_width=30))
     if unit == "bytes":

@@ -15,10 +15,24 @@ from mlms.errors import EXIT_BAD_INPUT
 
 
 @click.command("doctor", epilog="Example: mlms doctor")
+@click.option("--measure", is_flag=True, help="Say what on this machine will make figures noisy, and the mend.")
+@click.option("--roofline", is_flag=True, help="Measure the FLOPs and bytes a second that this machine reaches.")
 @options.assets
 @options.as_json
-def command(assets: tuple[Path, ...], as_json: bool) -> None:
-    """Check this installation and machine: packages, plugins, assets, folders, devices."""
+def command(measure: bool, roofline: bool, assets: tuple[Path, ...], as_json: bool) -> None:
+    """Check this installation and machine: packages, plugins, assets, folders, devices.
+
+    With --measure, watch the machine for a second instead; noise is no failure, so the exit code is 0. With --roofline,
+    measure for some seconds what 'mlms analyze' holds layers against; the best of all measurements is kept.
+    """
+    if roofline:
+        from mlms.cli.roofline import show_roofs
+
+        show_roofs(as_json)
+        return
+    if measure:
+        _show_noise(as_json)
+        return
     checks = list(_checks(assets))
     if as_json:
         click.echo(json.dumps(checks, indent=2))
@@ -30,6 +44,24 @@ def command(assets: tuple[Path, ...], as_json: bool) -> None:
                 click.echo(f"       mend: {check['mend']}")
     if not all(check["ok"] for check in checks):
         sys.exit(EXIT_BAD_INPUT)
+
+
+def _show_noise(as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from mlms.profilers.noise import find_noise
+
+    found = find_noise()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+        return
+    for finding in found:
+        word, colour = {True: ("quiet  ", "green"), False: ("noisy  ", "yellow"), None: ("unknown", None)}[
+            finding.quiet
+        ]
+        click.echo(f"{click.style(word, fg=colour)} {finding.name}: {finding.detail}")
+        if finding.mend:
+            click.echo(f"        mend: {finding.mend}")
 
 
 def _checks(assets: tuple[Path, ...]) -> Iterator[Mapping[str, Any]]:
@@ -59,7 +91,7 @@ def _checks(assets: tuple[Path, ...]) -> Iterator[Mapping[str, Any]]:
         yield _passed("assets", str(folder) if folder.is_dir() else f"{folder} (not there)")
     for problem in catalog.problems():
         yield _result("asset", False, "", str(problem), "")
-    counts = [f"{len(catalog.entries(kind))} {kind}s" for kind in ("model", "framework", "dataset")]
+    counts = [f"{kind}s: {len(catalog.entries(kind))}" for kind in ("model", "framework", "dataset")]
     yield _passed("catalog", ", ".join(counts))
     settings = FetchSettings.from_environment()
     yield _writable("cache", settings.cache, "set MLMS_CACHE to a folder that can be written")
@@ -70,10 +102,13 @@ def _writable(check: str, folder: Path, mend: str) -> Mapping[str, Any]:
     from mlms.errors import StorageError
     from mlms.runs.directory import check_writable
 
+    there = folder.exists()
     try:
         check_writable(folder)
     except StorageError as error:
         return _result(check, False, "", error.message, mend)
+    if not there:  # made for trial
+        folder.rmdir()
     return _passed(check, str(folder))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +16,10 @@ from mlms.cli import options
 @click.option("--weights", metavar="random|FILE", help="Use these weights instead of the models' own.")
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
 @click.option("--trace-level", metavar="LEVEL", help="none, application, model, ...")
+@click.option("--interleave", is_flag=True, default=None, help="Let the repeats go round the evaluations: A B A B.")
+@click.option("--warmup", type=options.warmup, metavar="COUNT|auto", help="Predictions before measuring, or auto.")
+@options.profile
+@options.executing
 @options.running
 def command(
     manifests: tuple[Path, ...],
@@ -30,6 +35,7 @@ def command(
     resume: bool,
     quiet: bool,
     as_json: bool,
+    **execution: Any,
 ) -> None:
     """Evaluate the models of one or more manifests.
 
@@ -42,6 +48,7 @@ def command(
     extra = [f"device={device}"] if device else []
     extra += [f"trace.level={trace_level}"] if trace_level else []
     extra += [weights_override(weights)] if weights else []
+    extra += [f"{key}={value}" for key, value in execution.items() if value is not None]
     evaluate_and_show(
         manifests,
         overrides=[*overrides, *extra],

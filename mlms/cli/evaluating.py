@@ -13,8 +13,7 @@ import click
 from mlms import api
 from mlms.cli import console
 from mlms.errors import EXIT_INTERRUPTED, MlmsError
-from mlms.executor.sweep import Outcome, exit_code
-from mlms.progress import Progress
+from mlms.executor.outcome import Outcome, exit_code
 from mlms.runs.run import Run
 
 
@@ -40,7 +39,7 @@ def evaluate_and_show(
                 ):
                     outcomes.append(outcome)
                     codes.append(outcome.exit_code)
-                    _report(outcome, progress)
+                    _report(outcome)
             except MlmsError as error:
                 if len(manifests) == 1:
                     raise
@@ -53,20 +52,22 @@ def evaluate_and_show(
     sys.exit(EXIT_INTERRUPTED if interrupted else exit_code(codes))
 
 
-def _report(outcome: Outcome, progress: Progress) -> None:
+def _report(outcome: Outcome) -> None:
     """Failures at once on standard error; the tables come at the end."""
-    name = outcome.evaluation.name
+    name = outcome.name
     if outcome.traceback:
         click.secho(f"error: {name}: a bug in mlms, please report it:\n{outcome.traceback}", err=True, fg="red")
     elif outcome.error:
         click.secho(f"error: {name}: {outcome.error}", err=True, fg="red")
     elif outcome.resumed:
         click.echo(f"{name}: already finished, {outcome.run}", err=True)
+    if outcome.log:
+        click.echo(f"  log: {outcome.log}", err=True)
 
 
 def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
     runs = [Run(outcome.run) for outcome in outcomes if outcome.run is not None]
-    failures = [(outcome.evaluation.name, str(outcome.error)) for outcome in outcomes if outcome.error is not None]
+    failures = [(outcome.name, str(outcome.error)) for outcome in outcomes if outcome.error is not None]
     if as_json:
         click.echo(json.dumps(list(_as_data(outcomes)), indent=2))
         return
@@ -92,8 +93,9 @@ def _as_data(outcomes: Sequence[Outcome]) -> Iterator[Mapping[str, Any]]:
         else:
             yield {
                 "kind": "failure",
-                "name": outcome.evaluation.name,
+                "name": outcome.name,
                 "status": "failed",
                 "error": str(outcome.error),
                 "exit_code": outcome.exit_code,
+                "log": str(outcome.log) if outcome.log else None,
             }

@@ -15,11 +15,18 @@ import click
 from mlms.cli import options
 
 ASSETS = ("models", "frameworks", "datasets")
-COMPONENTS = ("processors", "readers", "tasks", "metrics")
+COMPONENTS = ("processors", "readers", "tasks", "metrics", "exporters")
+
+
+class Plural(click.Choice[str]):
+    """Words of the plural, which may be given in the singular."""
+
+    def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        return super().convert(f"{value}s" if f"{value}s" in self.choices else value, parameter, context)
 
 
 @click.command("list", epilog="Example: mlms list models --task image_classification --name 'resnet*'")
-@click.argument("what", type=click.Choice([*ASSETS, *COMPONENTS]))
+@click.argument("what", type=Plural([*ASSETS, *COMPONENTS]), metavar="WHAT")
 @click.option("--task", help="Only those of this task.")
 @click.option("--framework", help="Only models of this framework.")
 @click.option("--tag", "tags", multiple=True, help="Only those with this tag (several: with all of them).")
@@ -35,7 +42,12 @@ def command(
     assets: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """List models, frameworks, datasets and components."""
+    """List models, frameworks, datasets and components.
+
+    WHAT is models, frameworks, datasets, processors, readers, tasks, metrics or exporters.
+    """
+    if what in COMPONENTS and (task or framework or tags):
+        raise click.UsageError(f"--task, --framework and --tag are for assets; {what} have a --name only")
     rows = list(_asset_rows(what, assets) if what in ASSETS else _component_rows(what))
     rows = [
         row

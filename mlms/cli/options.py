@@ -22,6 +22,19 @@ output = click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Where runs go (else $MLMS_RUNS, ./runs)."
 )
 
+profile = click.option(
+    "--profile", type=click.Choice(["default", "mlperf"]), help="mlperf: 600 s and MLPerf's least counts."
+)
+
+
+def warmup(text: str) -> int | str:
+    """A count, or the word "auto"."""
+    if text == "auto":
+        return text
+    if not str(text).isdecimal():
+        raise click.BadParameter(f"'{text}' is neither a count nor 'auto'.")
+    return int(text)
+
 
 def running(function: F) -> F:
     """The options of every command that runs evaluations."""
@@ -29,12 +42,28 @@ def running(function: F) -> F:
         [
             assets,
             output,
-            click.option("--otlp", metavar="URL", help="Send spans to this OTLP gRPC endpoint."),
+            click.option("--otlp", metavar="URL", help="Send spans to this OTLP endpoint."),
             click.option("--mirror", metavar="URL", help="Download from this base URL instead ($MLMS_MIRROR)."),
             click.option("--offline", is_flag=True, help="Never download; use what is cached ($MLMS_OFFLINE)."),
             click.option("--resume", is_flag=True, help="Skip evaluations that already have a finished run."),
             click.option("--quiet", "-q", is_flag=True, help="No progress, only the result."),
             as_json,
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def executing(function: F) -> F:
+    """How evaluations are run: keys of the manifest that commands take as options too."""
+    for option in reversed(
+        [
+            click.option("--isolation", type=click.Choice(["none", "process"]), help="Run each in a fresh process."),
+            click.option("--timeout", metavar="DURATION", help="Kill an evaluation that takes longer."),
+            click.option(
+                "--repeat", type=click.IntRange(min=1), metavar="N", help="Run each N times, in fresh processes."
+            ),
+            click.option("--cold-start", type=click.IntRange(min=0), metavar="N", help="Time N starts from nothing."),
         ]
     ):
         function = option(function)

@@ -31,7 +31,10 @@ def command(
     assets: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Show what a model says about files (images, or .npy arrays as the model's preprocessing takes them)."""
+    """Show what a model says about files.
+
+    Files are images, or .npy arrays as the model's preprocessing takes them.
+    """
     from mlms import api
     from mlms.cli import console
 

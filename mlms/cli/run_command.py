@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mlms.cli import options
+from mlms.manifests.types import SCENARIOS
 
 
 @click.command(
@@ -20,18 +21,28 @@ from mlms.cli import options
 @click.option("--dataset", "-d", default="synthetic", show_default=True, help="A dataset's name.")
 @click.option("--dataset-path", type=click.Path(path_type=Path), help="Where the dataset's data lies.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or auto.")
-@click.option("--batch-size", "-b", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--batch-size", "-b", type=click.IntRange(min=1), help="Samples in one prediction.")
 @click.option(
-    "--warmup", type=click.IntRange(min=0), default=10, show_default=True, help="Predictions before measuring."
+    "--warmup",
+    type=options.warmup,
+    metavar="COUNT|auto",
+    default="10",
+    show_default=True,
+    help="Predictions before measuring, or auto.",
 )
 @click.option("--weights", metavar="random|FILE", help="Use these weights instead of the model's own.")
-@click.option("--scenario", type=click.Choice(["single_stream", "offline"]), default="single_stream", show_default=True)
-@click.option("--min-queries", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--scenario", type=click.Choice(SCENARIOS), default="single_stream", show_default=True)
+@click.option("--min-queries", type=click.IntRange(min=1), help="As many as the tail needs if not given.")
 @click.option("--min-duration", default="2s", show_default=True, metavar="DURATION")
 @click.option("--max-duration", default="60s", show_default=True, metavar="DURATION")
+@click.option("--target-qps", type=float, metavar="QPS", help="Queries a second (server).")
+@click.option("--target-latency", metavar="DURATION", help="What the tail must stay within (server, *_stream).")
+@click.option("--samples-per-query", type=click.IntRange(min=1), metavar="N", help="multi_stream.")
+@options.profile
 @click.option("--trace-level", default="model", show_default=True, metavar="LEVEL")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many samples.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@options.executing
 @options.running
 def command(
     task: str,
@@ -41,9 +52,12 @@ def command(
     dataset_path: Path | None,
     weights: str | None,
     scenario: str,
-    min_queries: int,
+    min_queries: int | None,
     min_duration: str,
     max_duration: str,
+    target_qps: float | None,
+    target_latency: str | None,
+    samples_per_query: int | None,
     trace_level: str,
     assets: tuple[Path, ...],
     output: Path | None,
@@ -73,18 +87,22 @@ def command(
     data: dict[str, Any] = {"name": dataset}
     if dataset_path is not None:
         data["path"] = str(dataset_path.resolve())
+    rules = {
+        "type": scenario,
+        "min_query_count": min_queries,
+        "min_duration": min_duration,
+        "max_duration": max_duration,
+        "target_qps": target_qps,
+        "target_latency": target_latency,
+        "samples_per_query": samples_per_query,
+    }
     manifest: dict[str, Any] = {
         "kind": "manifest",
         "schema_version": 1,
         "name": model.replace("@", "-"),
         "models": [model],
         "dataset": data if dataset_path is not None else dataset,
-        "scenario": {
-            "type": scenario,
-            "min_queries": min_queries,
-            "min_duration": min_duration,
-            "max_duration": max_duration,
-        },
+        "scenario": {key: value for key, value in rules.items() if value is not None},
         "trace": {"level": trace_level},
         **{key: value for key, value in scalars.items() if value is not None},
     }

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mlms.cli import options
+
+if TYPE_CHECKING:
+    from mlms.runs.run import Run
 
 
 @click.group("runs", epilog="Example: mlms runs show @last")
@@ -26,16 +30,19 @@ def list_(output: Path | None, as_json: bool) -> None:
     from mlms.runs.directory import root_from
     from mlms.runs.store import scan
 
-    runs, problems = scan(root_from(output))
+    root = root_from(output)
+    runs, problems = scan(root)
     if as_json:
         click.echo(json.dumps([{"path": str(run.path), **run.record} for run in runs], indent=2))
     elif not runs:
-        click.echo("there are no runs yet", err=True)
+        click.echo(f"there are no runs in '{root}'; `mlms eval MANIFEST` makes one", err=True)
     else:
         from mlms.cli import console
         from mlms.reports.terminal import results_table
 
         console.results_console().print(results_table([run.record for run in runs]))
+    for run in runs:
+        _warn_of_half(run)
     for problem in problems:
         click.secho(f"warning: left out: {problem}", err=True, fg="yellow")
 
@@ -49,6 +56,7 @@ def show(run: str, output: Path | None, as_json: bool) -> None:
     from mlms import api
 
     found = api.open_run(run, output=output)
+    _warn_of_half(found)
     if as_json:
         click.echo(json.dumps(found.record, indent=2))
         return
@@ -57,6 +65,11 @@ def show(run: str, output: Path | None, as_json: bool) -> None:
 
     console.results_console().print(run_panel(found.record))
     click.echo(f"run    {found.path}")
+
+
+def _warn_of_half(run: Run) -> None:
+    if run.missing:
+        click.secho(f"warning: half a run: {run.path} is without {', '.join(run.missing)}", err=True, fg="yellow")
 
 
 @command.command("open", epilog="Example: mlms runs open @last")

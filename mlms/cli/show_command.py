@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from mlms.cli import options
 @options.assets
 @options.as_json
 def command(words: tuple[str, ...], assets: tuple[Path, ...], as_json: bool) -> None:
-    """Show one asset (as name or name@version) or component.
+    """Show one asset or component.
 
-    KIND (model, framework, dataset, processor, reader, task, metric) is needed only where a name has several.
+    NAME may be name@version. KIND (model, framework, dataset, processor, reader, task, metric, exporter) is needed
+    only where a name has several.
     """
     from mlms import api
     from mlms.errors import InputError, UnknownNameError
+    from mlms.hooks.types import NO_OPTIONS
     from mlms.manifests.reader import read_document
     from mlms.manifests.types import KINDS
 
@@ -31,8 +34,14 @@ def command(words: tuple[str, ...], assets: tuple[Path, ...], as_json: bool) -> 
     catalog = api.load_catalog(assets)
     components = api.load_plugins()
     registries = {noun: registry for noun, registry in components.registries.items() if noun not in KINDS}
-    if kind is not None and kind not in (*KINDS, *registries):
-        raise InputError(f"'{kind}' is no kind", hint=f"one of {', '.join([*KINDS, *registries])}")
+    kinds = [*KINDS, *registries]
+    if kind is not None and kind.removesuffix("s") in kinds:
+        kind = kind.removesuffix("s")
+    if kind is not None and kind not in kinds:
+        near = get_close_matches(kind, kinds, n=1)
+        raise InputError(
+            f"'{kind}' is no kind", hint=f"did you mean '{near[0]}'?" if near else f"one of {', '.join(kinds)}"
+        )
     base, _, version = name.partition("@")
     found: list[tuple[str, dict[str, Any]]] = []
     for entry in catalog.entries():
@@ -43,7 +52,9 @@ def command(words: tuple[str, ...], assets: tuple[Path, ...], as_json: bool) -> 
         if kind in (None, noun) and name in registry:
             entry_ = registry.get(name)
             facts = {"summary": entry_.component.summary, "plugin": str(entry_.plugin)}
-            found.append((f"{noun} {name}", {**facts, "options": dict(entry_.component.options)}))
+            options = entry_.component.options
+            shown = "none" if options == NO_OPTIONS and not as_json else dict(options)
+            found.append((f"{noun} {name}", {**facts, "options": shown}))
     if not found:
         if kind in (None, *KINDS):
             getattr(catalog, kind or "model")(name)  # raises with the nearest names

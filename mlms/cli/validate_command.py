@@ -18,7 +18,11 @@ from mlms.errors import EXIT_BAD_INPUT
 @options.assets
 @options.as_json
 def command(files: tuple[Path, ...], assets: tuple[Path, ...], as_json: bool) -> None:
-    """Check asset and manifest files: against their schemas, and every name in them against what is installed."""
+    """Check asset and manifest files.
+
+    They are held against their schemas, and every name in them against what is installed. A run's record is checked
+    against the schema of runs.
+    """
     from mlms.errors import MlmsError
 
     results = []
@@ -44,8 +48,14 @@ def _check(file: Path, assets: Sequence[Path]) -> str:
     """What the file is, in a few words."""
     from mlms import api
     from mlms.manifests.reader import read_document
+    from mlms.manifests.schema import check
     from mlms.manifests.types import KINDS
 
-    if read_document(file).data.get("kind") in KINDS:
+    document = read_document(file)
+    kind = document.data.get("kind")
+    if kind in KINDS:
         return api.check_asset(file, assets=assets)
+    if kind != "manifest":
+        check(document)
+        return f"{kind} {document.data['name']}"
     return f"manifest, evaluations: {len(api.plan(file, assets=assets).evaluations)}"

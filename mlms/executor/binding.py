@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mlms.errors import MlmsError, PluginError
 from mlms.executor.references import check_references, installed_version
+from mlms.hooks.blame import blaming
 from mlms.hooks.components import Components, Plugin, Registered
 from mlms.hooks.types import Context, Dataset, Framework, Metric, Task
 from mlms.manifests.types import SYNTHETIC, Evaluation, Step
@@ -59,14 +59,8 @@ def bind(evaluation: Evaluation, components: Components, labels: Callable[[str],
 
 def make(registered: Registered[T], options: Mapping[str, Any], context: Context) -> T:
     """Make one component; a failure that isn't an mlms error is the plugin's and names it."""
-    try:
+    with blaming(f"plugin {registered.plugin} can't make '{registered.component.name}'"):
         return registered.component.make(options, context)
-    except MlmsError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"plugin {registered.plugin} can't make '{registered.component.name}': {type(error).__name__}: {error}"
-        ) from error
 
 
 def make_stages(section: str, steps: Sequence[Step], components: Components, context: Context) -> tuple[Stage, ...]:

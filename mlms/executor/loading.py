@@ -8,6 +8,7 @@ from typing import Any
 from mlms.errors import MlmsError, ModelError
 from mlms.executor.binding import Bound
 from mlms.executor.provision import WeightsFile
+from mlms.hooks.blame import blaming
 from mlms.hooks.types import Batch, Outputs, Predictor
 from mlms.manifests.types import Evaluation
 from mlms.progress import Progress
@@ -24,10 +25,17 @@ class LoadedModel:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self.predictor.close()
+        with blaming(f"model '{self.name}' failed to close", ModelError):
+            self.predictor.close()
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the predictor says of itself."""
+        with blaming(f"model '{self.name}' failed to describe itself", ModelError):
+            return dict(self.predictor.describe())
 
     def predict(self, batch: Batch) -> Outputs:
         """Raises ModelError for whatever the model raises that isn't an mlms error already."""
+        # Not blaming(): this is inside the measured region, where a context manager costs a microsecond.
         try:
             return self.predictor.predict(batch)
         except MlmsError:
@@ -49,14 +57,7 @@ def load_model(evaluation: Evaluation, bound: Bound, weights: WeightsFile, progr
         "threads": evaluation.threads,
     }
     name = evaluation.model.name
-    with progress.task(f"loading {name}"):
-        try:
-            predictor = bound.framework.load(evaluation.model, weights.path, evaluation.device, options)
-        except MlmsError:
-            raise
-        except Exception as error:
-            raise ModelError(
-                f"framework '{evaluation.framework.name}' (from {bound.framework_plugin}) failed to load '{name}': "
-                f"{type(error).__name__}: {error}"
-            ) from error
+    framework = f"framework '{evaluation.framework.name}' (from {bound.framework_plugin})"
+    with progress.task(f"loading {name}"), blaming(f"{framework} failed to load '{name}'", ModelError):
+        predictor = bound.framework.load(evaluation.model, weights.path, evaluation.device, options)
     return LoadedModel(name, predictor)

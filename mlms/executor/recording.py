@@ -1,39 +1,49 @@
-"""What a finished evaluation leaves behind: the record, the frames, the spans, the report."""
+"""What a finished evaluation leaves behind: the record, the frames, the spans, the report.
+
+Polars is imported where frames are made, so that the first inference doesn't wait for it.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 import mlms
+from mlms.analysis.coincidence import coincidences
 from mlms.analysis.latency import summarize
+from mlms.analysis.published import judged
 from mlms.executor.binding import Bound
-from mlms.executor.measuring import Timings
+from mlms.executor.conditions import Conditions
+from mlms.executor.harness import HarnessCost
 from mlms.executor.provision import WeightsFile
+from mlms.executor.scenario_record import DEFINITIONS, describe_scenario, loadgen_figures, percentiles_of
 from mlms.executor.scoring import Scores
-from mlms.executor.session import Session
+from mlms.executor.warming import WarmUp
 from mlms.manifests.resolver import evaluation_data
 from mlms.manifests.types import Evaluation, Plan
+from mlms.profilers.region import MeasuredRegion
 from mlms.progress import Progress
 from mlms.runs.directory import FILES, RunDirectory
 from mlms.runs.environment import describe_environment, git_state
+from mlms.runs.hygiene import describe_hygiene
 from mlms.runs.record import SCHEMA_VERSION
 from mlms.runs.run import Run
-from mlms.scenarios.loadgen import Measurement, Seeds
+from mlms.scenarios.loadgen import Measurement, Queries, Seeds
 from mlms.tracing.clock import unix_ns
 from mlms.tracing.otlp import ExportReport, endpoint_from_environment, send
 from mlms.tracing.session import Step
-from mlms.tracing.spans import SpanTable, predictions
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from mlms.tracing.spans import SpanTable
 
 log = logging.getLogger("mlms")
 
@@ -42,31 +52,44 @@ PACKAGES = ("mlms", "numpy", "mlcommons-loadgen", "opentelemetry-sdk", "torchmet
 
 
 class Warnings:
-    """Told to the user at once, to the log, and kept for the record."""
+    """Told to the user, to the log, and kept for the record."""
 
     def __init__(self, progress: Progress) -> None:
         self.messages: list[str] = []
         self._progress = progress
 
     def add(self, message: str) -> None:
-        self.messages.append(message)
+        """Told at once."""
         self._progress.warn(message)
+        self.keep(message)
+
+    def keep(self, message: str) -> None:
+        """Shown beside the result."""
+        self.messages.append(message)
         log.warning(message)
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Everything that the record is made of. ``samples`` is the dataset's length, ``model`` the predictor's facts."""
+    """Everything that the record is made of. ``samples`` is the dataset's length, ``total`` how many of them were to be
+    evaluated; ``model`` and ``framework`` are what predictor and framework say of themselves while the model is loaded.
+    """
 
     id: str
     started: datetime
     evaluation: Evaluation
     plan: Plan
+    conditions: Conditions
+    region: MeasuredRegion
+    resources: Mapping[str, Any]
     bound: Bound
     weights: WeightsFile
     model: Mapping[str, Any]
+    framework: Mapping[str, Any]
     samples: int
-    warmed_up: Timings
+    total: int
+    warmed_up: WarmUp
+    harness: HarnessCost | None
     measurement: Measurement
     seeds: Seeds
     scores: Scores
@@ -77,20 +100,19 @@ class Finished:
     warnings: tuple[str, ...]
 
 
-def latency_frame(evaluation: Evaluation, warmed_up: Timings, measurement: Measurement) -> pl.DataFrame:
-    """The rows of ``latencies.parquet``: one a prediction, ``query`` counted within its phase."""
+def latency_frame(evaluation: Evaluation, warmed_up: WarmUp, measurement: Measurement) -> pl.DataFrame:
+    """The rows of ``latencies.parquet``: one a query (``offline``: a prediction), counted within its phase."""
     import polars as pl
 
-    starts = np.concatenate([warmed_up.starts, measurement.starts])
-    ends = np.concatenate([warmed_up.ends, measurement.ends])
-    sizes = [evaluation.batch_size] * len(warmed_up.starts) + [len(positions) for positions in measurement.answered]
+    queries, warm = measurement.queries, len(warmed_up.starts)
     return pl.DataFrame(
         {
-            "query": np.concatenate([np.arange(len(warmed_up.starts)), np.arange(len(measurement.starts))]),
-            "phase": ["warmup"] * len(warmed_up.starts) + ["measured"] * len(measurement.starts),
-            "start_ns": unix_ns(starts),
-            "latency_ns": ends - starts,
-            "samples": sizes,
+            "query": np.concatenate([np.arange(warm), np.arange(len(queries.issued))]),
+            "phase": ["warmup"] * warm + ["measured"] * len(queries.issued),
+            "start_ns": unix_ns(np.concatenate([warmed_up.starts, queries.issued])),
+            "latency_ns": np.concatenate([warmed_up.ends - warmed_up.starts, queries.latencies]),
+            "samples": np.concatenate([np.full(warm, evaluation.batch_size), queries.samples]),
+            "waited_ns": np.concatenate([np.zeros(warm, dtype=np.int64), queries.waited]),
         }
     )
 
@@ -100,6 +122,7 @@ def prediction_spans(
 ) -> SpanTable:
     """A span for each prediction below its step; none where the trace doesn't go down to them."""
     from mlms.tracing.levels import depth
+    from mlms.tracing.spans import predictions
 
     if parent.trace_id is None or depth(evaluation.trace.level) < depth("model"):
         starts = ends = starts[:0]
@@ -115,8 +138,7 @@ def prediction_spans(
 
 def send_spans(spans: SpanTable, endpoint: str | None, warnings: Warnings) -> ExportReport | None:
     """Send the spans to the endpoint given, else to the environment's; None where there is neither."""
-    endpoint = endpoint or endpoint_from_environment()
-    if endpoint is None or not len(spans):
+    if not len(spans) or (endpoint or endpoint_from_environment()) is None:
         return None
     report = send(spans, endpoint)
     if report.error:
@@ -128,7 +150,6 @@ def build_record(run: Finished) -> dict[str, Any]:
     """The content of ``run.json``."""
     evaluation, measurement, weights = run.evaluation, run.measurement, run.weights
     model, framework, dataset, plan = evaluation.model, evaluation.framework, evaluation.dataset, run.plan
-    latencies = measurement.ends - measurement.starts
     return {
         "kind": "run",
         "schema_version": SCHEMA_VERSION,
@@ -164,7 +185,7 @@ def build_record(run: Finished) -> dict[str, Any]:
             "distribution": framework.distribution,
             "installed": run.bound.installed,
             "plugin": str(run.bound.framework_plugin),
-            "describe": dict(run.bound.framework.describe()),
+            "describe": dict(run.framework),
         },
         "dataset": {
             "name": dataset.name,
@@ -175,26 +196,23 @@ def build_record(run: Finished) -> dict[str, Any]:
             "path": str(dataset.path) if dataset.path else None,
         },
         "accuracy": {"reported": run.scores.reason is None, "reason": run.scores.reason},
-        "metrics": [dict(metric) for metric in run.scores.metrics],
-        "scenario": {
-            "type": evaluation.scenario.type,
-            "loadgen_version": measurement.loadgen_version,
-            "valid": measurement.valid,
-            "problems": list(measurement.problems),
-            "min_queries": evaluation.scenario.min_queries,
-            "min_duration_s": evaluation.scenario.min_duration,
-            "max_duration_s": evaluation.scenario.max_duration,
-        },
-        "latency": {
-            **summarize(latencies),
-            "samples_per_query": evaluation.batch_size,
-            "warmup_queries": len(run.warmed_up.starts),
-        },
+        "metrics": [judged(metric) for metric in run.scores.metrics],
+        "scenario": describe_scenario(evaluation, measurement, run.total),
+        "latency": _latency(run) if evaluation.scenario.mode == "performance" else None,
         "throughput": {
             "value": measurement.throughput,
             "unit": "samples/s",
             "duration_s": measurement.duration_s,
+        }
+        if evaluation.scenario.mode == "performance"
+        else None,
+        "warmup": {
+            "requested": run.warmed_up.requested,
+            "queries": len(run.warmed_up.starts),
+            "steady": run.warmed_up.steady,
+            "method": run.warmed_up.method,
         },
+        "harness": run.harness and asdict(run.harness),
         "steps": [{"name": name, "seconds": seconds} for name, seconds in run.steps.items()],
         "trace": {
             "level": evaluation.trace.level,
@@ -209,32 +227,85 @@ def build_record(run: Finished) -> dict[str, Any]:
             "loadgen_sample_index": run.seeds.sample_index,
             "loadgen_schedule": run.seeds.schedule,
         },
-        "environment": describe_environment([framework.distribution, *PACKAGES]),
+        "isolation": evaluation.execution.isolation,
+        "repeat": run.conditions.repeat and asdict(run.conditions.repeat),
+        "cold_start": _cold_start(run.conditions),
+        "resources": dict(run.resources),
+        "environment": describe_environment([framework.distribution, *PACKAGES]) | {"hygiene": _hygiene(run.region)},
         "warnings": list(run.warnings),
         "files": {kind: name for kind, name in FILES.items() if kind != "predictions" or run.scores.predictions},
     }
 
 
+def _latency(run: Finished) -> dict[str, Any]:
+    spec, measurement = run.evaluation.scenario, run.measurement
+    result = measurement.loadgen
+    official, bounds = ({}, {}) if spec.type == "offline" else (result.percentiles, result.early_stopping)
+    latency = summarize(measurement.queries.latencies, percentiles_of(spec), official, bounds)
+    threshold = (latency["outliers"] or {}).get("threshold_ns")
+    return {
+        **latency,
+        **loadgen_figures(spec, result),
+        "definition": DEFINITIONS[spec.type],
+        "coincidences": _coincidences(run.region, measurement.queries, threshold),
+        "samples_per_query": int(measurement.queries.samples[0]),
+        "warmup_queries": len(run.warmed_up.starts),
+    }
+
+
+def _hygiene(region: MeasuredRegion) -> dict[str, Any]:
+    return {
+        **describe_hygiene(),
+        "gc": region.collection.describe(),
+        "throttled_before": asdict(region.throttled_before),
+        "throttled_after": asdict(region.throttled_after),
+    }
+
+
+def _coincidences(region: MeasuredRegion, queries: Queries, threshold_ns: float | None) -> dict[str, Any]:
+    """Collections are timed; page faults and throttling are counted before and after only."""
+    slow = queries.latencies > (threshold_ns if threshold_ns is not None else np.inf)
+    collected = {"gc": np.array(region.collection.pauses, dtype=np.int64).reshape(-1, 2)}
+    return {
+        **coincidences(queries.issued, queries.done, slow, collected),
+        "page_faults": _untimed(region.used.major_faults),
+        "throttled": _untimed(region.throttled_after.since(region.throttled_before)),
+    }
+
+
+def _untimed(events: int | None) -> dict[str, int | None] | None:
+    if events is None:
+        return None
+    hit = None if events else 0
+    return {"events": events, "queries": hit, "outliers": hit}
+
+
+def _cold_start(conditions: Conditions) -> dict[str, Any] | None:
+    runs = [asdict(start) for start in conditions.cold_starts]
+    return {"runs": runs, "median": {key: median(run[key] for run in runs) for key in runs[0]}} if runs else None
+
+
 def write_report(record: Mapping[str, Any], directory: RunDirectory) -> None:
     """Render ``report.html`` from what the directory holds."""
+    from mlms.analysis.across_stack.overview import overview_if_any
+    from mlms.executor.roof import roof_of
+    from mlms.manifests.places import cache_folder
     from mlms.reports.html import render_run
 
     run = Run(directory.path)
     found = run.predictions if "predictions" in record["files"] else None
-    directory.write_report(render_run(record, run.latencies, found, run.spans))
+    seen = overview_if_any(run, roof_of(record, cache_folder()))
+    directory.write_report(render_run(record, run.latencies, found, run.spans, None if seen is None else seen.data))
 
 
-def tell_finished(evaluation: Evaluation, directory: Path, session: Session) -> None:
-    """Call the plugins' ``mlms_run_finished``. The run is whole by now, so a plugin that raises only warns."""
-    hook = session.components.hook.mlms_run_finished
+def tell(hook: Any, warn: Callable[[str], None], **arguments: Any) -> None:
+    """Call every plugin's implementation of a lifecycle hook. They only observe: one that raises gives a warning."""
     for implementation in hook.get_hookimpls():
         try:
-            arguments = {"evaluation": evaluation, "record": Run(directory).record, "directory": directory}
             implementation.function(**{name: arguments[name] for name in implementation.argnames})
         except Exception as error:
-            session.progress.warn(
-                f"plugin '{implementation.plugin_name}' failed in mlms_run_finished: {type(error).__name__}: {error}"
-            )
+            log.warning("plugin '%s' failed in %s", implementation.plugin_name, hook.name, exc_info=True)
+            warn(f"plugin '{implementation.plugin_name}' failed in {hook.name}: {type(error).__name__}: {error}")
 
 
 def _iso(moment: datetime) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlms.errors import MlmsError, PluginError
+from mlms.errors import ModelError
 from mlms.executor.binding import Bound
-from mlms.hooks.types import Outputs
+from mlms.hooks.blame import blaming
+from mlms.hooks.types import Metric, Outputs
 from mlms.manifests.types import Evaluation
 from mlms.metrics.published import beside_published
 from mlms.pipeline.preparation import Prepared, prepare_ahead, stack
@@ -82,7 +83,7 @@ def score(
         return Scores((), tuple(rows), f"dataset '{evaluation.dataset.name}' has no labels")
     published = evaluation.model.published if evaluation.limit is None else ()
     metrics = tuple(
-        beside_published(name, metric.compute(), metric.unit, labelled, evaluation.dataset.name, published)
+        beside_published(name, _compute(name, metric), metric.unit, labelled, evaluation.dataset.name, published)
         for name, metric in bound.metrics.items()
     )
     return Scores(metrics, tuple(rows), None)
@@ -103,12 +104,13 @@ def _answers(
 ) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
     answered: set[int] = set()
     for positions, outputs in measured:
+        _check_length(outputs, len(positions), evaluation)
         for place, position in enumerate(positions):
             if position not in answered:
                 answered.add(position)
                 yield loaded[position], split(outputs, place)
     ready = (sample for position, sample in enumerate(loaded) if position not in answered)
-    yield from _predict_all(ready, evaluation.batch_size, predict)
+    yield from _predict_all(ready, evaluation, predict)
     rest = prepare_ahead(
         bound.dataset,
         range(len(loaded), total),
@@ -117,33 +119,46 @@ def _answers(
         workers=evaluation.workers,
         window=max(evaluation.batch_size, 2 * evaluation.workers),
     )
-    yield from _predict_all(rest, evaluation.batch_size, predict)
+    yield from _predict_all(rest, evaluation, predict)
 
 
 def _predict_all(
-    samples: Iterable[Prepared], batch_size: int, predict: Predict
+    samples: Iterable[Prepared], evaluation: Evaluation, predict: Predict
 ) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
     waiting: list[Prepared] = []
     for sample in samples:
         waiting.append(sample)
-        if len(waiting) == batch_size:
-            yield from _predict_batch(waiting, predict)
+        if len(waiting) == evaluation.batch_size:
+            yield from _predict_batch(waiting, evaluation, predict)
             waiting = []
     if waiting:
-        yield from _predict_batch(waiting, predict)
+        yield from _predict_batch(waiting, evaluation, predict)
 
 
-def _predict_batch(samples: Sequence[Prepared], predict: Predict) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
+def _predict_batch(
+    samples: Sequence[Prepared], evaluation: Evaluation, predict: Predict
+) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
     outputs = predict(stack(samples))
+    _check_length(outputs, len(samples), evaluation)
     for place, sample in enumerate(samples):
         yield sample, split(outputs, place)
 
 
+def _check_length(outputs: Outputs, samples: int, evaluation: Evaluation) -> None:
+    for name, values in outputs.items():
+        if len(values) != samples:
+            raise ModelError(
+                f"model '{evaluation.model.name}' answered a batch of {samples} with {len(values)} in output '{name}'",
+                hint="the first axis of every output must be the batch",
+            )
+
+
 def _update(bound: Bound, predictions: Sequence[Any], targets: Sequence[Any]) -> None:
     for name, metric in bound.metrics.items():
-        try:
+        with blaming(f"metric '{name}' failed"):
             metric.update(predictions, targets)
-        except MlmsError:
-            raise
-        except Exception as error:
-            raise PluginError(f"metric '{name}' failed: {type(error).__name__}: {error}") from error
+
+
+def _compute(name: str, metric: Metric) -> float:
+    with blaming(f"metric '{name}' failed"):
+        return metric.compute()

@@ -20,5 +20,7 @@ class Session:
     output: Path
     fetch: FetchSettings
     progress: Progress
+    reopen: Callable[[Progress], Session]
+    """Makes the same session in another process; it can be pickled."""
     otlp: str | None = None
     """Overrides the manifest's endpoint and the environment's."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mlms.errors import PluginError, UnknownNameError
 from mlms.hooks import specs
-from mlms.hooks.types import Component, Dataset, Framework, Metric, Processor, Task
+from mlms.hooks.types import Component, Dataset, Exporter, Framework, Metric, Processor, Task
 
 if TYPE_CHECKING:
     import pluggy
@@ -76,6 +76,7 @@ class Components:
     datasets: Registry[Dataset]
     tasks: Registry[Task]
     metrics: Registry[Metric]
+    exporters: Registry[Exporter]
     asset_folders: tuple[Path, ...]
     hook: pluggy.HookRelay
     """For the lifecycle hooks."""
@@ -89,6 +90,7 @@ class Components:
             "reader": self.datasets,
             "task": self.tasks,
             "metric": self.metrics,
+            "exporter": self.exporters,
         }
 
     @property
@@ -96,8 +98,22 @@ class Components:
         return tuple(plugin for plugin in self.plugins if plugin.error)
 
 
-def load_components(builtin: Iterable[tuple[Plugin, object]] = ()) -> Components:
+HOOKS = ("frameworks", "processors", "datasets", "tasks", "metrics", "exporters", "asset_folders")
+"""The registration hooks, without their prefix ``mlms_``."""
+
+
+def load_asset_folders() -> tuple[Path, ...]:
+    """The asset folders of the installed plugins, found without making a list of any component.
+
+    The assets that ship with mlms are no plugin's, so this loads no builtin, and with them no NumPy.
+    """
+    return load_components(hooks=("asset_folders",)).asset_folders
+
+
+def load_components(builtin: Iterable[tuple[Plugin, object]] = (), hooks: Collection[str] = HOOKS) -> Components:
     """Load every plugin: ``builtin`` ones first, then those with an entry point in the group ``mlms``.
+
+    Only what ``hooks`` names is asked of them; the rest is left empty.
 
     A plugin that fails to import or register is left out, its traceback kept in ``Plugin.error``.
 
@@ -114,11 +130,12 @@ def load_components(builtin: Iterable[tuple[Plugin, object]] = ()) -> Components
         plugins[plugin.name] = plugin
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         plugin = _describe(entry_point)
+        if plugin.name in plugins:  # what makes a plugin's name its own is its distribution
+            plugin = replace(plugin, name=f"{plugin.distribution}:{plugin.name}")
         plugins[plugin.name] = _register(manager, entry_point, plugin)
 
-    gathered: dict[str, list[tuple[Plugin, Any]]] = {}
-    for hook in ("frameworks", "processors", "datasets", "tasks", "metrics", "asset_folders"):
-        gathered[hook] = []
+    gathered: dict[str, list[tuple[Plugin, Any]]] = {hook: [] for hook in HOOKS}
+    for hook in hooks:
         for implementation in getattr(manager.hook, f"mlms_{hook}").get_hookimpls():
             plugin = plugins[implementation.plugin_name]
             if plugin.error:
@@ -142,6 +159,7 @@ def load_components(builtin: Iterable[tuple[Plugin, object]] = ()) -> Components
         datasets=_registry("dataset reader", gathered["datasets"]),
         tasks=_registry("task", gathered["tasks"]),
         metrics=_registry("metric", gathered["metrics"]),
+        exporters=_registry("exporter", gathered["exporters"]),
         asset_folders=tuple(Path(folder) for _, folder in gathered["asset_folders"]),
         hook=manager.hook,
     )

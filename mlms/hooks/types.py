@@ -7,22 +7,27 @@ postprocess ``Processor`` turns one sample's output into the prediction that ``M
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from mlms.manifests.types import DatasetAsset, ModelAsset
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from mlms.runs.run import Run
 
 T_co = TypeVar("T_co", covariant=True)
 
 NO_OPTIONS: Mapping[str, Any] = {"type": "object", "additionalProperties": False}
 """The JSON Schema of a component that takes no options."""
 
-Batch = Mapping[str, npt.NDArray[Any]]
+Batch: TypeAlias = "Mapping[str, npt.NDArray[Any]]"
 """The model's inputs by name, each of shape (batch, *TensorSpec.shape) and the dtype of its TensorSpec."""
 
 Outputs = Mapping[str, Any]
@@ -99,6 +104,39 @@ class Task:
     check: Callable[[Outputs, DatasetAsset], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Roof:
+    """The most that a device was measured to do: the roof over its models.
+
+    ``flops_per_s`` is a large matrix product's, a multiply-add being two. ``bandwidths`` are (working set in bytes,
+    bytes/s) by ascending size, of a triad ``c = a + x * b`` (two arrays read, one written; McCalpin's STREAM).
+    """
+
+    flops_per_s: float
+    bandwidths: tuple[tuple[int, float], ...]
+
+    @property
+    def bandwidth(self) -> float:
+        """Of the largest working set, which no cache holds; bytes/s."""
+        return self.bandwidths[-1][1]
+
+    def bandwidth_of(self, size: float) -> float:
+        """The most for a working set of ``size`` bytes: between two measured sizes along the logarithm of the size.
+
+        A smaller one is never slower: what says so measured the cost of a call.
+
+        >>> Roof(1e9, ((1024, 5.0), (4096, 9.0), (16384, 3.0))).bandwidth_of(8192)
+        6.0
+        """
+        rates = [max(rate for _, rate in self.bandwidths[index:]) for index in range(len(self.bandwidths))]
+        sizes = [size for size, _ in self.bandwidths]
+        after = bisect_left(sizes, size)
+        if after in (0, len(sizes)):
+            return rates[min(after, len(sizes) - 1)]
+        part = math.log(size / sizes[after - 1]) / math.log(sizes[after] / sizes[after - 1])
+        return rates[after - 1] + part * (rates[after] - rates[after - 1])
+
+
 @runtime_checkable
 class Processor(Protocol):
     """An operation on one sample's value; called from several threads at once, so it keeps no state."""
@@ -135,15 +173,56 @@ class Predictor(Protocol):
     """A loaded model."""
 
     def predict(self, batch: Batch) -> Outputs:
-        """Answer one batch. Returns when the outputs are in host memory, all device work done."""
+        """Answer one batch. Returns when the outputs are in host memory, all device work done.
+
+        Called from several threads at once where the manifest sets ``scenario.workers``.
+        """
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """Facts for the record: ``parameters`` (count), ``size_bytes``, ``device``, ``dtype``, and the like."""
+        """Facts for the record: ``parameters`` (count), ``size_bytes``, ``device``, ``dtype``, and the like.
+
+        ``device_uuid`` ("GPU-...", on an NVIDIA GPU) says whose energy and memory in use are the model's.
+        """
         ...
 
     def close(self) -> None:
         """Give memory back. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class CountsFlops(Protocol):
+    """A predictor that may have this too; without it no FLOPs are reported."""
+
+    def flops(self, batch: Batch) -> int | None:
+        """Floating-point operations of predicting ``batch``, a multiply-add being two; None if it can't tell.
+
+        Called outside of the measured region, after it; may predict.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuresRoof(Protocol):
+    """A framework that may have this too; without it no analysis knows how far a model is from its bound."""
+
+    def measure_roof(self, device: str, dtype: str, threads: int | None) -> Roof:
+        """Measure, in some seconds, what models of ``dtype`` can reach at most on ``device`` with so many threads.
+
+        Raises:
+            DeviceError: this machine has no such device.
+            InputError: ``dtype`` is none that the framework runs models in.
+        """
+        ...
+
+
+@runtime_checkable
+class TracksDeviceMemory(Protocol):
+    """A predictor that may have this too; without it no device memory is reported from the framework."""
+
+    def device_peak_bytes(self) -> int | None:
+        """The most memory of the device that was allocated since the model was loaded; None on the host's."""
         ...
 
 
@@ -168,4 +247,30 @@ class Framework(Protocol):
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for the record: versions, build, threads, devices and drivers."""
+        ...
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Finished runs in the format of other tools: ``mlms export --format NAME``.
+
+    A ``Run`` gives its record (``run.record``, as ``mlms schema run`` describes it), its frames (read when asked for)
+    and its directory (``run.path``). Sections of a failed run's record may be null.
+    """
+
+    @property
+    def writes(self) -> Literal["text", "folder", "elsewhere"]:
+        """What comes out: one document; files below a folder; or something in a place that the options name."""
+        ...
+
+    def export(self, runs: Sequence[Run], target: Path | None) -> str:
+        """Export one or more runs. Returns the document for "text", a line on what was made for the others.
+
+        ``target`` is an empty folder for "folder", to be filled with what shall lie in the one that the user named;
+        None for the others.
+
+        Raises:
+            InputError: a run lacks what the format can't do without.
+            StorageError: a file of a run is missing, or the target can't be written.
+        """
         ...

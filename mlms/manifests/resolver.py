@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,14 +15,17 @@ from mlms.manifests import overrides as changes
 from mlms.manifests.assets import Origin, dataset_asset, model_asset, step, weights
 from mlms.manifests.catalog import Catalog
 from mlms.manifests.digest import digest_of, evaluation_data
+from mlms.manifests.durations import seconds
 from mlms.manifests.names import suggestion
 from mlms.manifests.reader import Document
+from mlms.manifests.scenarios import prediction_size, scenario_spec
 from mlms.manifests.schema import problems_in
 from mlms.manifests.types import (
     DEFAULT_VERSION,
     SYNTHETIC,
     DatasetAsset,
     Evaluation,
+    ExecutionSpec,
     ModelAsset,
     Plan,
     Requirement,
@@ -37,8 +39,6 @@ TaskMetrics = Callable[[str], tuple[str, ...]]
 Pointer = tuple[str | int, ...]
 Combination = dict[str, tuple[Any, Pointer]]
 """Axis -> its value in one evaluation and where that stands."""
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def resolve(document: Document, catalog: Catalog, *, task_metrics: TaskMetrics, overrides: Sequence[str] = ()) -> Plan:
@@ -81,7 +81,8 @@ class _Resolver:
         versions = {(model.name, model.version) for model, _ in (item["model"] for item in combinations)}
         twice = {name for name, _ in versions if sum(name == other for other, _ in versions) > 1}
         evaluations = tuple(self.evaluation(combination, twice) for combination in combinations)
-        return Plan(self.data["name"], document.path, document.digest, evaluations)
+        interleave = self.data.get("interleave", False)
+        return Plan(self.data["name"], document.path, document.digest, evaluations, interleave)
 
     def combinations(self) -> Iterator[Combination]:
         matrix = self.data.get("matrix", {})
@@ -154,14 +155,15 @@ class _Resolver:
         trace = {"level": trace} if isinstance(trace, str) else trace
         preparation = self.data.get("preprocessing", {})
         manifest_options = {**self.data.get("options", {}), **value("options", {})}
+        scenario = self.scenario(combination)
         evaluation = Evaluation(
             name=name,
             model=model,
             framework=framework,
             dataset=dataset,
-            scenario=self.scenario(combination),
+            scenario=scenario,
             metrics=metrics,
-            batch_size=value("batch_size", 1),
+            batch_size=prediction_size(scenario, value("batch_size"), pointer("batch_size"), self.fail),
             device=value("device", "auto"),
             dtype=value("dtype", "float32"),
             threads=value("threads"),
@@ -173,6 +175,7 @@ class _Resolver:
             options={**framework.options, **model.options, **manifest_options},
             limit=self.data["limit"] if self.data.get("limit") is not None else limit,
             digest="",
+            execution=self.execution(),
         )
         return replace(evaluation, digest=digest_of(evaluation, data_path))
 
@@ -202,16 +205,24 @@ class _Resolver:
         return asset, given.get("limit"), worded
 
     def scenario(self, combination: Combination) -> ScenarioSpec:
-        own = self.data.get("scenario", {})
         laid_over, pointer = combination.get("scenario", ({}, ("scenario",)))
-        both = [{"type": item} if isinstance(item, str) else item for item in (own, laid_over)]
-        rules: dict[str, Any] = {"type": "single_stream", "min_queries": 1024, "min_duration": 10, "max_duration": 60}
-        rules |= both[0] | both[1]
-        shortest, longest = seconds(rules["min_duration"]), seconds(rules["max_duration"])
-        if longest <= 0 or shortest > longest:
-            message = f"min_duration ({shortest:g} s) is more than max_duration ({longest:g} s)"
-            self.fail(pointer, message if longest > 0 else "max_duration must be more than 0", "raise max_duration")
-        return ScenarioSpec(rules["type"], rules["min_queries"], shortest, longest)
+        profile = self.data.get("profile", "default")
+        return scenario_spec(self.data.get("scenario", {}), laid_over, pointer, profile, self.fail)
+
+    def execution(self) -> ExecutionSpec:
+        timeout, repeat = self.data.get("timeout"), self.data.get("repeat", 1)
+        needing = [key for key, given in (("timeout", timeout is not None), ("repeat", repeat > 1)) if given]
+        isolation = self.data.get("isolation", "process" if needing else "none")
+        if isolation == "none" and needing:
+            message = f"{' and '.join(repr(key) for key in needing)} can't go with 'isolation: none'"
+            self.fail(("isolation",), message, "set isolation to process")
+        return ExecutionSpec(
+            isolation=isolation,
+            timeout=None if timeout is None else seconds(timeout),
+            repeat=repeat,
+            cold_start=self.data.get("cold_start", 0),
+            gc=self.data.get("gc", "disabled"),
+        )
 
     @contextmanager
     def at(self, pointer: Pointer) -> Iterator[None]:
@@ -227,15 +238,6 @@ class _Resolver:
         from mlms.manifests.yaml12 import dotted
 
         raise DocumentError([Problem(self.place(pointer), dotted(pointer), message, hint)])
-
-
-def seconds(duration: str | float) -> float:
-    """A duration in seconds: ``10``, ``"500ms"``, ``"10s"``, ``"2m"``, ``"1h"``."""
-    if not isinstance(duration, str):
-        return float(duration)
-    match = re.fullmatch(r"([0-9.]+)(ms|s|m|h)", duration)
-    assert match is not None, duration  # the schema has seen to it
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _short(value: Any) -> str:

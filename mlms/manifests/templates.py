@@ -74,6 +74,7 @@ def starter(kind: str, name: str, schema: str) -> str:
     if kind not in _BODIES:
         raise InputError(f"there is no starter for '{kind}'", hint=f"it is one of {', '.join(_BODIES)}")
     if not NAME.fullmatch(name):
-        raise InputError(f"'{name}' is not a name", hint="letters, digits, '.', '_' and '-', the first one no sign")
+        hint = "use letters, digits, '.', '_' and '-', and begin with a letter or digit"
+        raise InputError(f"'{name}' is not a name", hint=hint)
     quoted = f'"{name}"' if name[0].isdigit() or name.lower() in ("true", "false", "null") else name
     return _HEAD.format(kind=kind, name=quoted, schema=schema) + _BODIES[kind]

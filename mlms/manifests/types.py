@@ -14,7 +14,7 @@ from typing import Any, Literal
 Kind = Literal["model", "framework", "dataset"]
 KINDS: tuple[Kind, ...] = ("model", "framework", "dataset")
 
-SCENARIOS = ("single_stream", "offline")
+SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
 DEFAULT_VERSION = "1.0.0"
 SYNTHETIC = "synthetic"
 """The dataset that needs no asset: random tensors in the shape of the model's input."""
@@ -131,15 +131,39 @@ class DatasetAsset(Asset):
 
 @dataclass(frozen=True, slots=True)
 class ScenarioSpec:
-    """The load: MLPerf's scenario and its rules. Durations in seconds.
+    """The load: MLPerf's scenario and its rules, under MLPerf's names. Durations in seconds.
 
-    A measurement ends when ``min_duration`` and ``min_queries`` are both met, and at ``max_duration`` always.
+    A measurement ends when ``min_duration`` and the least number of queries are both met, and at ``max_duration``
+    always.
     """
 
     type: str
-    min_queries: int
+    min_query_count: int | None
+    """Least number of queries (``offline``: of samples); None: those that ``target_latency_percentile`` needs."""
     min_duration: float
     max_duration: float
+    mode: str = "performance"
+    """"accuracy": every sample once, and no performance figures."""
+    profile: str = "default"
+    target_latency: float | None = None
+    """What ``target_latency_percentile`` of the queries must stay within; None: any latency is valid."""
+    target_latency_percentile: float = 90
+    target_qps: float | None = None
+    """Queries a second that ``server`` is offered."""
+    offline_expected_qps: float | None = None
+    """Samples a second that LoadGen plans the one query of ``offline`` with; None: what the warm-up shows."""
+    samples_per_query: int = 1
+    """In ``multi_stream``."""
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    """LoadGen's random streams by its names; those not given are derived from the evaluation's seed."""
+    workers: int = 1
+    """Threads that answer in ``server``, all with the same predictor."""
+    max_batch: int = 1
+    """Most queries that a worker of ``server`` answers with one prediction."""
+    max_queue_delay: float = 0.0
+    """How long the oldest of them waits for others."""
+    trace_log: bool = False
+    """Keep LoadGen's trace of every query, which is large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +172,21 @@ class TraceSpec:
 
     level: str
     otlp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSpec:
+    """How an evaluation is run, as opposed to what is run. ``timeout`` in seconds, of the whole evaluation."""
+
+    isolation: str = "none"
+    """"process": in a fresh process of its own."""
+    timeout: float | None = None
+    repeat: int = 1
+    """Runs, each in a fresh process."""
+    cold_start: int = 0
+    """Fresh processes that only import, load and predict once."""
+    gc: str = "disabled"
+    """Python's garbage collector while measuring: "disabled" or "enabled"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +204,13 @@ class Evaluation:
     scenario: ScenarioSpec
     metrics: tuple[str, ...]
     batch_size: int
+    """Samples in one prediction; the most of them in ``server``."""
     device: str
     dtype: str
     threads: int | None
     """Intra-operator threads; None leaves the framework's default."""
-    warmup: int
+    warmup: int | Literal["auto"]
+    """Predictions before the measurement; "auto": until the steady state is seen."""
     workers: int
     """Threads that preprocess ahead of the scenario."""
     memory_mib: int
@@ -181,6 +222,7 @@ class Evaluation:
     limit: int | None
     """Use only the first so many samples; None is the whole dataset."""
     digest: str
+    execution: ExecutionSpec = ExecutionSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +235,5 @@ class Plan:
     source_digest: str | None
     """SHA-256 of the manifest's bytes."""
     evaluations: tuple[Evaluation, ...]
+    interleave: bool = False
+    """Repeats go round the evaluations (A B A B) instead of one after the other (A A B B)."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlms.errors import InputError
+from mlms.hooks.blame import blaming
 from mlms.hooks.types import Batch, Dataset
 from mlms.manifests.types import TensorSpec
 from mlms.pipeline.stages import Stage, apply
@@ -37,9 +38,11 @@ def prepare(dataset: Dataset, index: int, stages: Sequence[Stage], inputs: Seque
 
     Raises:
         DataError: the sample can't be read.
+        PluginError: the reader raised something that isn't an mlms error.
         InputError: what the preprocessing gives isn't what the model takes.
     """
-    sample = dataset[index]
+    with blaming(f"the dataset reader {type(dataset).__name__} failed on sample {index}"):
+        sample = dataset[index]
     value = apply(stages, sample.value, sample.id)
     values = value if isinstance(value, dict) else {inputs[0].name: value}
     return Prepared(index, sample.id, sample.target, {spec.name: _fit(values, spec, sample.id) for spec in inputs})

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlms.errors import MlmsError, ModelError
+from mlms.errors import ModelError
+from mlms.hooks.blame import blaming
 from mlms.hooks.types import Processor
 
 
@@ -26,12 +27,6 @@ def apply(stages: Sequence[Stage], value: Any, sample: str) -> Any:
         ModelError: a processor raised something that isn't an mlms error; it names processor, plugin and sample.
     """
     for stage in stages:
-        try:
+        with blaming(f"{stage.label} (from {stage.plugin}) failed on sample '{sample}'", ModelError):
             value = stage.processor(value)
-        except MlmsError:
-            raise
-        except Exception as error:
-            raise ModelError(
-                f"{stage.label} (from {stage.plugin}) failed on sample '{sample}': {type(error).__name__}: {error}"
-            ) from error
     return value

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from mlms.reports import axes, charts
 from mlms.reports.format import plain, size
+from mlms.reports.quantities import quantity
+from mlms.reports.resources import resource_lines
 from mlms.runs import summary
 
 if TYPE_CHECKING:
@@ -32,31 +34,40 @@ def render_run(
     latencies: pl.DataFrame | None,
     predictions: pl.DataFrame | None,
     spans: pl.DataFrame | None,
+    layers: Mapping[str, Any] | None = None,
 ) -> str:
     """Render a run's record and its tables as an HTML document.
 
     ``latencies`` has the columns phase ("warmup" or "measured"), start_ns and latency_ns; ``predictions`` sample and,
     for a classifier, target, class, label and scores; ``spans`` those of the span table. A table that is None or
-    empty, or lacks what a part needs, leaves that part out.
+    empty, or lacks what a part needs, leaves that part out. ``layers`` is the overview of where the time goes.
     """
+    from mlms.reports.flame import pack
     from mlms.reports.predictions import mistakes
     from mlms.reports.spans import span_tree
+    from mlms.reports.where_time_goes import layer_section
 
     measured = None if latencies is None else latencies.filter(latencies["phase"] == "measured")
     percentiles = _at(record, "latency", "percentiles") or ()
     labels = _at(record, "evaluation", "dataset", "labels")
-    environment = _environment()
-    style, script = (_source(environment, name) for name in ("run.css", "run.js"))
-    return environment.get_template("run.html").render(
+    templates = environment()
+    flame = None if spans is None else pack(spans)
+    style = source(templates, "run.css")
+    script = source(templates, "run.js") + (source(templates, "flame.js") if flame else "")
+    return templates.get_template("run.html").render(
         record=record,
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        load=summary.load_lines(record),
         device=_at(record, "model", "describe", "device") or _at(record, "evaluation", "device"),
         histogram=None if measured is None else charts.histogram(measured["latency_ns"].to_numpy(), percentiles),
         timeline=None if latencies is None else charts.timeline(latencies),
+        flame=flame,
         steps=_steps(record["steps"]),
+        resources=list(resource_lines(record)),
         tree=None if spans is None else span_tree(spans),
+        layers=layers and layer_section(layers),
         mistakes=None if predictions is None else mistakes(predictions, labels),
         settings=list(_flat({key: value for key, value in record["evaluation"].items() if key not in SETTINGS_APART})),
         assets=[(key, _json(record["evaluation"][key])) for key in SETTINGS_APART if key in record["evaluation"]],
@@ -64,10 +75,11 @@ def render_run(
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates, with the filters that they use."""
     import jinja2
 
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("mlms.reports", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -75,21 +87,23 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         count=lambda value: f"{value:,}",
         difference=lambda value, unit: summary.NOTHING if value is None else summary.format_difference(value, unit),
         duration=summary.format_duration,
         figure=summary.format_figure,
+        interval=summary.format_interval,
         flat=lambda value, path="": list(_flat(value, path)),
         limit=axes.axis_duration,
         path=lambda value: quote(str(value), errors="replace"),
         percentile=summary.format_percentile,
+        quantity=quantity,
         plain=plain,
         rate=summary.format_rate,
     )
-    environment.globals["nothing"] = summary.NOTHING
-    environment.tests["web"] = lambda value: str(value).startswith(("https://", "http://"))
-    return environment
+    made.globals.update(nothing=summary.NOTHING, unsteady=summary.UNSTEADY)
+    made.tests["web"] = lambda value: str(value).startswith(("https://", "http://"))
+    return made
 
 
 def _shown(value: object) -> object:
@@ -101,12 +115,12 @@ def _shown(value: object) -> object:
     return value
 
 
-def _source(environment: jinja2.Environment, name: str) -> str:
+def source(templates: jinja2.Environment, name: str) -> str:
     """A file of the templates as it stands, to be put inline."""
     import markupsafe
 
-    assert environment.loader is not None
-    return markupsafe.Markup(environment.loader.get_source(environment, name)[0])
+    assert templates.loader is not None
+    return markupsafe.Markup(templates.loader.get_source(templates, name)[0])
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -36,6 +36,7 @@ class Example:
 class Line:
     """All spans of one name below the same parent line; ``share`` is their total in percent of the roots' total.
 
+    ``attributes`` are those that all examples, if there are several, share and therefore lack.
     ``omitted`` names below this line were left out for length.
     """
 
@@ -46,6 +47,7 @@ class Line:
     median_ns: float
     share: float
     failed: int
+    attributes: Sequence[tuple[str, str]]
     examples: Sequence[Example]
     children: Sequence[Line]
     omitted: int
@@ -125,6 +127,13 @@ def _line(
     whole: int,
     zero: int,
 ) -> Line:
+    examples = [_example(entry, zero) for entry in row["examples"]]
+    shared: list[tuple[str, str]] = []
+    if len(examples) > 1:
+        shared = [pair for pair in examples[0].attributes if all(pair in entry.attributes for entry in examples)]
+        examples = [
+            replace(entry, attributes=[pair for pair in entry.attributes if pair not in shared]) for entry in examples
+        ]
     return Line(
         name=row["name"],
         level=row["level"],
@@ -133,7 +142,8 @@ def _line(
         median_ns=row["median_ns"],
         share=min(100.0, 100 * row["total_ns"] / whole),
         failed=row["failed"],
-        examples=[_example(entry, zero) for entry in row["examples"]],
+        attributes=shared,
+        examples=examples,
         children=[_line(child, entry, below, omitted, whole, zero) for child, entry in below.get(number, [])],
         omitted=omitted.get(number, 0),
     )
@@ -145,11 +155,11 @@ def _example(span: Mapping[str, Any], zero: int) -> Example:
         duration_ns=span["duration_ns"],
         failed=span["status"] == "error",
         message=span["status_message"] or "",
-        attributes=_attributes(span["attributes"]),
+        attributes=attribute_pairs(span["attributes"]),
     )
 
 
-def _attributes(text: str | None) -> list[tuple[str, str]]:
+def attribute_pairs(text: str | None) -> list[tuple[str, str]]:
     """Attributes from their JSON text; text that is no JSON object is shown as it stands."""
     if not text:
         return []

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlms.reports.format import LONGEST, plain
+from mlms.reports.resources import resource_lines
 from mlms.runs import summary
 
 LONGEST_NAME = 60
@@ -25,7 +26,7 @@ SHOWN_PERCENTILES = (50.0, 90.0, 99.0)
 
 
 @dataclass(frozen=True)
-class _Fitting:
+class Fitting:
     """The first renderable that fits the width it is given, else the last."""
 
     choices: Sequence[ConsoleRenderable]
@@ -45,7 +46,7 @@ def results_table(records: Sequence[Mapping[str, Any]]) -> ConsoleRenderable:
     """Accuracy beside the published figure, latency, throughput and validity: a line a run where the terminal is wide
     enough, else a short list for each.
     """
-    return _Fitting([_wide(records), Group(*_stacked(records))])
+    return Fitting([_wide(records), Group(*_stacked(records))])
 
 
 def run_panel(record: Mapping[str, Any]) -> ConsoleRenderable:
@@ -65,10 +66,12 @@ def run_panel(record: Mapping[str, Any]) -> ConsoleRenderable:
         Padding(_metrics(record), (1, 0)),
         _rows(
             [
-                *((f"p{percentile:g}", text) for percentile, text in _percentiles(record).items()),
+                *_latency(record),
                 ("throughput", _rate(record)),
                 ("LoadGen", _valid(record)),
                 *(("", _text(problem)) for problem in record["scenario"]["problems"]),
+                *((label, _text(text)) for label, text in summary.load_lines(record)),
+                *((label, _text(text)) for label, text in resource_lines(record)),
             ]
         ),
         Padding(
@@ -149,11 +152,53 @@ def _metrics(record: Mapping[str, Any]) -> ConsoleRenderable:
         return Text("no accuracy: ", style="dim") + _text(record["accuracy"]["reason"] or "no metric was computed")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column("metric")
-    for heading in ("measured", "published", "difference"):
+    for heading in ("measured", "interval", "published", "difference"):
         table.add_column(heading, justify="right", overflow="fold")
+    table.add_column("reproduced")
     for metric in record["metrics"]:
-        table.add_row(_text(metric["name"], LONGEST_NAME), *_beside(metric))
+        value, published, difference = _beside(metric)
+        interval = metric.get("interval")
+        between = _text(summary.format_interval(interval, metric["unit"]) if interval else summary.NOTHING)
+        table.add_row(
+            _text(metric["name"], LONGEST_NAME), value, between, published, difference, _reproduced(metric["published"])
+        )
     return table
+
+
+def _reproduced(published: Mapping[str, Any] | None) -> Text:
+    answer = (published or {}).get("reproduced")
+    if answer is None:
+        return Text(summary.NOTHING)
+    return Text("yes", style="green") if answer else Text("no", style="bold red")
+
+
+def _latency(record: Mapping[str, Any]) -> list[tuple[str, Text]]:
+    """Percentiles with what they stay within, then what is to be known of the series."""
+    latency = record["latency"] or {"percentiles": ()}
+    rows = []
+    for entry, text in zip(latency["percentiles"], _percentiles(record).values(), strict=True):
+        interval, bound = entry.get("interval"), entry.get("bound")
+        note = summary.format_interval(interval, "ns") if interval else ""
+        note += f", at most {summary.format_duration(bound)} at 99 %" if bound is not None else ""
+        rows.append((f"p{entry['percentile']:g}", text + Text(f"  {note}" if note else "", style="dim")))
+    if latency.get("cv") is not None:
+        rows.append(("variation", Text(f"{100 * latency['cv']:.1f} %")))
+    if latency.get("outliers"):
+        outliers = latency["outliers"]
+        rows.append(
+            ("outliers", Text(f"{outliers['count']:,} beyond {summary.format_duration(outliers['threshold_ns'])}"))
+        )
+    steadiness = latency.get("steadiness")
+    if steadiness:
+        flagged = steadiness["label"] in summary.UNSTEADY
+        label = Text(steadiness["label"], style="bold red" if flagged else "")
+        rows.append(
+            (
+                "series",
+                Text(": ").join([label, *([_text("; ".join(steadiness["reasons"]))] if steadiness["reasons"] else [])]),
+            )
+        )
+    return rows
 
 
 def _accuracy(record: Mapping[str, Any]) -> tuple[Text, Text, Text]:
@@ -186,7 +231,9 @@ def _percentiles(record: Mapping[str, Any], before_reason: str = " ") -> dict[fl
 
 
 def _valid(record: Mapping[str, Any]) -> Text:
-    return Text("valid", style="green") if record["scenario"]["valid"] else Text("invalid", style="bold red")
+    text = Text("valid", style="green") if record["scenario"]["valid"] else Text("invalid", style="bold red")
+    label = ((record["latency"] or {}).get("steadiness") or {}).get("label")
+    return text + Text(f", {label}", style="yellow") if label in summary.UNSTEADY else text
 
 
 def _rate(record: Mapping[str, Any]) -> Text:

@@ -16,8 +16,10 @@ from mlms.builtins.pytorch.device import resolve
 from mlms.builtins.pytorch.factory import build
 from mlms.builtins.pytorch.failures import failure
 from mlms.builtins.pytorch.predictor import PyTorchPredictor
+from mlms.builtins.pytorch.roof import measure_roof
 from mlms.builtins.pytorch.weights import load_weights
 from mlms.errors import InputError
+from mlms.hooks import Roof
 from mlms.manifests.types import ModelAsset
 
 DTYPES = {
@@ -57,6 +59,8 @@ class PyTorch:
                 torch.set_num_threads(options["threads"])
             if options.get("deterministic"):
                 _be_deterministic(cleanup)
+            if place.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(place)
             module = build(model, options.get("packages", ()))
             try:
                 if weights is not None:
@@ -69,6 +73,12 @@ class PyTorch:
                 )
             except Exception as error:
                 raise failure(error, model.name, f"loading it to {place}") from error
+
+    def measure_roof(self, device: str, dtype: str, threads: int | None) -> Roof:
+        """What a large matrix product and triads of several sizes reach at best; see ``mlms.builtins.pytorch.roof``."""
+        if dtype not in DTYPES:
+            raise InputError(f"PyTorch models don't run in dtype {dtype!r}", hint=f"use {', '.join(DTYPES)}")
+        return measure_roof(resolve(device), DTYPES[dtype], threads)
 
     def describe(self) -> Mapping[str, Any]:
         """Version, build, threads and, where there are any, GPUs with name, memory_bytes and driver."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mlms.builtins.pytorch.failures import failure
+from mlms.builtins.pytorch.observation import Observed, observed
 from mlms.hooks import Batch, Outputs
 from mlms.manifests.types import ModelAsset
+from mlms.tracing.recorder import Recorder
 
 
 class PyTorchPredictor:
@@ -30,7 +32,7 @@ class PyTorchPredictor:
         options: Mapping[str, Any],
         cleanup: ExitStack,
     ) -> None:
-        self._name = model.name
+        self.name = model.name
         self._inputs = [spec.name for spec in model.input]
         self._device, self._dtype = device, dtype
         self._channels_last = bool(options.get("channels_last"))
@@ -44,10 +46,15 @@ class PyTorchPredictor:
             "compiled": bool(options.get("compile")),
             "channels_last": self._channels_last,
         }
+        uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None) if device.type == "cuda" else None
+        if uuid is not None:  # PyTorch 2.4 or later
+            self._description["device_uuid"] = f"GPU-{uuid}"
+        self._eager: Any = module
         compiling = options.get("compile", False)
-        self._module: Any = module
-        if compiling is not False:
-            self._module = torch.compile(module, **({} if compiling is True else compiling))
+        self.compiled = compiling is not False
+        self.module: Any = module
+        if self.compiled:
+            self.module = torch.compile(module, **({} if compiling is True else compiling))
 
     def predict(self, batch: Batch) -> Outputs:
         """Run the module on the model's inputs in their order; returns host arrays, all device work done.
@@ -61,21 +68,53 @@ class PyTorchPredictor:
         """
         try:
             with torch.inference_mode():
-                outputs = self._module(*[self._to_device(batch[name]) for name in self._inputs])
-                if self._device.type == "cuda":
-                    torch.cuda.synchronize(self._device)
-                return {name: _to_host(value) for name, value in _named(outputs) if value is not None}
+                inputs = self.input_transfer(batch)
+                outputs = self.forward(inputs)
+                self.synchronize()
+                return self.output_transfer(outputs)
         except Exception as error:
             size = max((len(array) for array in batch.values()), default=0)
-            raise failure(error, self._name, "predicting", size) from error
+            raise failure(error, self.name, "predicting", size) from error
+
+    def input_transfer(self, batch: Batch) -> list[Tensor]:
+        """The model's inputs in their order, on its device and in its dtype."""
+        return [self._to_device(batch[name]) for name in self._inputs]
+
+    def forward(self, inputs: Sequence[Tensor]) -> Any:
+        return self.module(*inputs)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all its work."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def output_transfer(self, outputs: Any) -> Outputs:
+        """The outputs by name, in host memory."""
+        return {name: _to_host(value) for name, value in _named(outputs) if value is not None}
+
+    def observe(self, recorder: Recorder, level: str, batch: Batch) -> AbstractContextManager[Observed]:
+        """Record the spans of each prediction down to ``level``."""
+        return observed(self, recorder, level, batch)
 
     def describe(self) -> Mapping[str, Any]:
         """Parameters (count), size_bytes (parameters and buffers), device, dtype, compiled, channels_last."""
         return self._description
 
+    def flops(self, batch: Batch) -> int:
+        """As PyTorch's own counter has it: matrix multiplications, convolutions and attention, of the eager module."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self._eager(*self.input_transfer(batch))
+        return int(counter.get_total_flops())
+
+    def device_peak_bytes(self) -> int | None:
+        """The caching allocator's peak since the model was loaded; CUDA's own context is not in it."""
+        return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
+
     def close(self) -> None:
         """Give the memory back and the process its settings."""
-        self._module = None
+        self.module = self._eager = None
         self._cleanup.close()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

@@ -1,0 +1,82 @@
+"""What a PyTorch predictor shows below a prediction: phases, layers, operators; imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mlms.builtins.pytorch.layers import Layer, describe_calls, layers_of, wrapped
+from mlms.builtins.pytorch.operators import OperatorTrace, marked
+from mlms.hooks import Batch, Outputs
+from mlms.tracing.levels import depth
+from mlms.tracing.recorder import Recorder
+
+if TYPE_CHECKING:
+    from mlms.builtins.pytorch.predictor import PyTorchPredictor
+
+Predict = Callable[[Batch], Outputs]
+
+PHASES = ("input_transfer", "forward", "synchronize", "output_transfer")
+"""The methods of the predictor that are spans at the level "framework"."""
+
+OPERATOR_CHUNK = 64
+"""Predictions that Kineto records before its events are taken out."""
+
+
+class Observed:
+    """A predictor being watched: call ``predict``, and ``checkpoint`` between predictions, outside of any timing."""
+
+    def __init__(self, predict: Predict, checkpoint: Callable[[], None]) -> None:
+        self.predict = predict
+        self.checkpoint = checkpoint
+
+
+@contextmanager
+def observed(predictor: PyTorchPredictor, recorder: Recorder, level: str, batch: Batch) -> Iterator[Observed]:
+    """Record the spans of each prediction down to ``level`` for as long as the context is open.
+
+    ``batch`` is one to describe the layers with: it is predicted once, before anything is recorded.
+
+    Under ``torch.compile`` the modules vanish into generated code, so there are no layers; operators are then the
+    compiled regions and whatever they still dispatch.
+    """
+    predict = recorder.intern(f"predict {predictor.name}", "model")
+    kineto = depth(level) >= depth("operator")
+    record = marked if kineto else recorder.wrap
+    with ExitStack() as stack:
+        if depth(level) >= depth("framework"):
+            for phase in PHASES:
+                _shadow(stack, predictor, phase, record(getattr(predictor, phase), recorder.intern(phase, "framework")))
+        if depth(level) >= depth("layer") and not predictor.compiled:
+            layers = layers_of(predictor.module)
+            identifiers = _names(recorder, layers, predictor.module, predictor.input_transfer(batch))
+            stack.enter_context(wrapped(layers, lambda forward, layer: record(forward, identifiers[layer.name])))
+        if not kineto:
+            yield Observed(recorder.wrap(predictor.predict, predict), _nothing)
+            return
+        trace = OperatorTrace(recorder, predict, OPERATOR_CHUNK)
+        try:
+            yield Observed(trace.wrap(predictor.predict), trace.checkpoint)
+        finally:
+            trace.finish()
+
+
+def _names(recorder: Recorder, layers: Sequence[Layer], module: Any, inputs: Sequence[Tensor]) -> dict[str, int]:
+    calls = describe_calls(module, layers, inputs)
+    identifiers = {layer.name: recorder.intern(layer.name, "layer", layer.attributes) for layer in layers}
+    for name, identifier in identifiers.items():
+        recorder.names[identifier].calls = calls[name]
+    return identifiers
+
+
+def _shadow(stack: ExitStack, owner: object, name: str, replacement: Callable[..., Any]) -> None:
+    """Put an instance attribute before a method until the stack is closed."""
+    owner.__dict__[name] = replacement
+    stack.callback(owner.__dict__.pop, name)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,40 @@
+"""What a run took of the machine, in words. Sections that a record lacks give no lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlms.reports.format import size
+from mlms.runs.summary import format_duration
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def resource_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Labels and texts: which repeat it is, cold start, memory, processor time, energy, arithmetic."""
+    if repeat := record.get("repeat"):
+        yield "repeat", f"{repeat['index']} of {repeat['of']}"
+    if cold := record.get("cold_start"):
+        names = {"import_s": "import", "load_s": "load", "first_inference_s": "first inference"}
+        times = ", ".join(f"{words} {format_duration(cold['median'][key] * 1e9)}" for key, words in names.items())
+        yield "cold start", f"{times} (median of {len(cold['runs'])})"
+    taken = record.get("resources") or {}
+    if (peak := taken.get("peak_rss_bytes")) is not None:
+        on_device = taken.get("device_peak_bytes")
+        yield "peak memory", size(peak) + ("" if on_device is None else f", {size(on_device)} on the device")
+    if (share := taken.get("cpu_share")) is not None:
+        yield "CPU", f"{share:.2f} CPUs busy while measuring"
+    if (joules := taken.get("energy_joules")) is not None:
+        idle = taken.get("energy_idle_watts")
+        yield "energy", f"{joules:,.1f} J" + ("" if idle is None else f", idle machine {idle:,.1f} W")
+    if (flops := taken.get("flops_per_sample")) is not None:
+        intensity = taken.get("arithmetic_intensity")
+        yield "arithmetic", _count(flops) + ("" if intensity is None else f", {intensity:,.3g} FLOPs/byte")
+
+
+def _count(flops: float) -> str:
+    for scale, prefix in _PREFIXES:
+        if flops >= scale:
+            return f"{flops / scale:,.2f} {prefix}FLOPs a sample"
+    return f"{flops:,.0f} FLOPs a sample"
