@@ -348,5 +348,8 @@ def test_the_page_is_worked_by_keyboard_and_takes_no_name_for_markup(tmp_path: P
             assert page.evaluate(f"({press})('Escape')") == ""
             assert page.evaluate("document.title") != "taken"
             assert page.evaluate("document.querySelectorAll('main img').length") == 0
+            page.call("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=2, mobile=False)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 400
+            assert page.until("document.querySelector('canvas').width > 600", 20)
     finally:
         shutil.rmtree(profile, ignore_errors=True)
