@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from mlms.tracing.assembly import nested_events
@@ -91,7 +92,7 @@ class OperatorTrace:
     def _events(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
         rows: dict[int, list[tuple[int, int, int]]] = {}
         for event in self._profile.profiler.kineto_results.events():
-            if event.device_type() == torch.autograd.DeviceType.CPU:
+            if event.device_type() == DeviceType.CPU:
                 identifier = self._identifier(event.name())
                 rows.setdefault(event.start_thread_id(), []).append((event.start_ns(), event.end_ns(), identifier))
         for thread, intervals in rows.items():

@@ -1,0 +1,141 @@
+"""What pycupti's C core costs: decoding, correlation and OTLP encoding. Needs no GPU: CUPTI is a stand-in.
+
+The stand-in is compiled from pycupti's tests; the OTLP peer is the official protobuf, filled in Python, in the same
+process and on the same spans, turn by turn.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from claims import Claim, conclude
+
+PYCUPTI_TESTS = Path(__file__).resolve().parent.parent / "pycupti" / "tests"
+sys.path.insert(0, str(PYCUPTI_TESTS))
+
+
+def measure_decode(pycupti: Any, fake: Any, launches: int) -> tuple[float, Any]:
+    """Decode time in ns a record over calls, links and kernels of 200 names, and the records."""
+    with pycupti.Tracer(max_buffers=256) as tracer:
+        with tracer.correlate(7):
+            for start in range(0, launches, 1000):
+                name = f"void kernel_of_a_template<float, {start % 200}, layout::nhwc>(tensor<float>, tensor<float>)"
+                fake.launch(name, count=1000)
+        if not tracer.flush():
+            raise RuntimeError("the stand-in did not give its buffers back")
+        stats, records = tracer.stats, tracer.drain()
+    if len(records) != 3 * launches or stats.dropped:
+        raise RuntimeError(f"{len(records)} records decoded of {3 * launches}")
+    return stats.decode_ns / stats.records, records
+
+
+def measure_push_pop(pycupti: Any, rounds: int) -> tuple[float, float]:
+    """Nanoseconds of push and pop, by method calls and by `with`."""
+    with pycupti.Tracer() as tracer:
+        began = time.perf_counter_ns()
+        for span in range(1, rounds):
+            tracer.push(span)
+            tracer.pop()
+        called = time.perf_counter_ns() - began
+        began = time.perf_counter_ns()
+        for span in range(1, rounds):
+            with tracer.correlate(span):
+                pass
+        managed = time.perf_counter_ns() - began
+    return called / rounds, managed / rounds
+
+
+def by_protobuf(records: Any, parents: Any, trace_id: bytes, attributes: dict[str, Any]) -> Any:
+    """The same ScopeSpans, one Python object a span and an attribute."""
+    from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+    from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
+
+    spans = []
+    for row, kernel in enumerate(records.kernels):
+        spans.append(
+            Span(
+                trace_id=trace_id,
+                span_id=(row + 1).to_bytes(8, "big"),
+                parent_span_id=int(parents[row]).to_bytes(8, "big"),
+                name=records.names[kernel["name"]],
+                kind=Span.SPAN_KIND_INTERNAL,
+                start_time_unix_nano=int(kernel["start"]),
+                end_time_unix_nano=int(kernel["end"]),
+                attributes=[
+                    KeyValue(key=key, value=AnyValue(int_value=int(column[row]))) for key, column in attributes.items()
+                ],
+            )
+        )
+    return ScopeSpans(scope=InstrumentationScope(name="pycupti"), spans=spans)
+
+
+def measure_otlp(pycupti: Any, records: Any, spans: int, turns: int) -> tuple[float, float, bool]:
+    """Nanoseconds a span in C and by protobuf (median of the turns), and whether the messages are the same."""
+    from dataclasses import replace
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
+
+    from pycupti import otlp
+
+    records = replace(records, kernels=records.kernels[:spans])
+    parents = pycupti.attribute(records).kernels
+    trace_id = bytes(range(16))
+    names = ("correlation", "device", "stream", "registers", "static_shared", "dynamic_shared", "graph_node")
+    attributes = {f"cuda.{name}": records.kernels[name] for name in names}
+    for field in ("grid", "block"):
+        attributes |= {f"cuda.{field}.{letter}": records.kernels[field][:, axis] for axis, letter in enumerate("xyz")}
+    ours, theirs = [], []
+    for _ in range(turns):
+        began = time.perf_counter_ns()
+        encoded = otlp.encode_kernels(records, parents, trace_id=trace_id, first_span_id=1)
+        ours.append((time.perf_counter_ns() - began) / spans)
+        began = time.perf_counter_ns()
+        filled = by_protobuf(records, parents, trace_id, attributes)
+        serialised = filled.SerializeToString()
+        theirs.append((time.perf_counter_ns() - began) / spans)
+    same = ScopeSpans.FromString(encoded) == filled and len(encoded) == len(serialised)
+    return median(ours), median(theirs), same
+
+
+def main() -> int:
+    """Print the measurements and the claims; 1 when one doesn't hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--launches", type=int, default=300_000)
+    parser.add_argument("--spans", type=int, default=20_000)
+    parser.add_argument("--turns", type=int, default=5)
+    options = parser.parse_args()
+    from fake import build
+    from fake.driver import Fake
+
+    with tempfile.TemporaryDirectory() as folder:
+        cupti, cuda = build.libcupti(Path(folder)), build.libcuda(Path(folder))
+        os.environ |= {"PYCUPTI_LIBCUPTI": str(cupti), "PYCUPTI_LIBCUDA": str(cuda)}
+        import pycupti
+
+        fake = Fake(cupti)
+        decode, records = measure_decode(pycupti, fake, options.launches)
+        called, managed = measure_push_pop(pycupti, 300_000)
+        ours, theirs, same = measure_otlp(pycupti, records, options.spans, options.turns)
+    print(f"decoding a record                  {decode:10.0f} ns")
+    print(f"push and pop, called               {called:10.0f} ns")
+    print(f"push and pop, `with correlate`     {managed:10.0f} ns")
+    print(f"OTLP span of 13 attributes, in C   {ours:10.0f} ns")
+    print(f"OTLP span by protobuf in Python    {theirs:10.0f} ns")
+    return conclude(
+        [
+            Claim("decoding a record", decode, 250, "ns"),
+            Claim("push and pop", managed, 1500, "ns"),
+            Claim("OTLP encoding of a span", ours, 1500, "ns"),
+            Claim("OTLP encoding over filling protobuf in Python", ours / theirs, 1 / 20, "×"),
+            Claim("messages that the official protobuf reads otherwise", float(not same), 0, ""),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

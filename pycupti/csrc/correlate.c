@@ -1,0 +1,131 @@
+/* Which span was open when something was launched: a stack of span ids per thread, mirrored in CUPTI as external
+   correlation ids, and for CUDA graphs the span that was open when each node was captured. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core.h"
+
+enum { DEPTH = 256 };
+
+typedef struct {
+    uint64_t spans[DEPTH];
+    uint8_t mirrored[DEPTH];             /* pushed to CUPTI too, so popped there too */
+    uint32_t depth;                      /* past DEPTH only counted, so that pushes and pops still balance */
+} span_stack;
+
+static __thread span_stack stack;
+static atomic_int active;
+
+void correlate_activate(int on)
+{
+    atomic_store(&active, on);
+}
+
+int pcu_push(uint64_t span)
+{
+    uint32_t at = stack.depth++;
+    if (at >= DEPTH)
+        return CUPTI_MAX_LIMIT_REACHED;
+    stack.spans[at] = span;
+    int result = atomic_load(&active) ? cupti.ActivityPushExternalCorrelationId(EXTERNAL_KIND, span) : CUPTI_OK;
+    stack.mirrored[at] = result == CUPTI_OK && atomic_load(&active);
+    return result;
+}
+
+int pcu_pop(void)
+{
+    if (stack.depth == 0)
+        return CUPTI_QUEUE_EMPTY;
+    uint32_t at = --stack.depth;
+    if (at >= DEPTH || !stack.mirrored[at])
+        return CUPTI_OK;
+    uint64_t last;
+    return cupti.ActivityPopExternalCorrelationId(EXTERNAL_KIND, &last);
+}
+
+uint32_t pcu_depth(void)
+{
+    return stack.depth;
+}
+
+/* Node id to span: open addressing, kept for the life of the process as graphs are. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pcu_graph_node *nodes;
+static size_t nodes_count, nodes_capacity;
+
+static pcu_graph_node *slot_of(uint64_t node)
+{
+    size_t at = (node * 0x9E3779B97F4A7C15u >> 20) & (nodes_capacity - 1);
+    while (nodes[at].node && nodes[at].node != node)
+        at = (at + 1) & (nodes_capacity - 1);
+    return &nodes[at];
+}
+
+static int grow(void)
+{
+    pcu_graph_node *old = nodes;
+    size_t old_capacity = nodes_capacity, wanted = old_capacity ? old_capacity * 2 : 1024;
+    pcu_graph_node *bigger = calloc(wanted, sizeof *bigger);
+    if (!bigger)
+        return -1;
+    nodes = bigger;
+    nodes_capacity = wanted;
+    for (size_t i = 0; i < old_capacity; i++)
+        if (old[i].node)
+            *slot_of(old[i].node) = old[i];
+    free(old);
+    return 0;
+}
+
+static void remember(uint64_t node, uint64_t span)
+{
+    if (!node || (nodes_count * 2 >= nodes_capacity && grow() != 0))
+        return;
+    pcu_graph_node *slot = slot_of(node);
+    nodes_count += !slot->node;
+    *slot = (pcu_graph_node){.node = node, .span = span};
+}
+
+static uint64_t recall(uint64_t node)
+{
+    return nodes_capacity && node ? slot_of(node)->span : 0;
+}
+
+/* CUPTI is asked first and the lock taken after, never the other way round. */
+void correlate_callback(void *user, uint32_t domain, uint32_t id, const void *data)
+{
+    (void)user;
+    if (domain != DOMAIN_RESOURCE || (id != RESOURCE_GRAPH_NODE_CREATED && id != RESOURCE_GRAPH_NODE_CLONED))
+        return;
+    const raw_resource *resource = data;
+    const raw_graph_node *graph = resource->descriptor;
+    uint64_t node = 0, original = 0;
+    if (!graph || cupti.GetGraphNodeId(graph->node, &node) != CUPTI_OK)
+        return;
+    if (id == RESOURCE_GRAPH_NODE_CLONED && cupti.GetGraphNodeId(graph->original_node, &original) != CUPTI_OK)
+        return;
+    uint64_t open = stack.depth ? stack.spans[(stack.depth < DEPTH ? stack.depth : DEPTH) - 1] : 0;
+    pthread_mutex_lock(&lock);
+    remember(node, id == RESOURCE_GRAPH_NODE_CLONED ? recall(original) : open);
+    pthread_mutex_unlock(&lock);
+}
+
+void correlate_forked(void)
+{
+    pthread_mutex_init(&lock, NULL);
+    correlate_activate(0);
+    stack.depth = 0;
+}
+
+/* All nodes known, as rows. */
+void correlate_graph_nodes(pcu_table *out)
+{
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < nodes_capacity; i++) {
+        pcu_graph_node *row = nodes[i].span ? table_add(out) : NULL;
+        if (row)
+            *row = nodes[i];
+    }
+    pthread_mutex_unlock(&lock);
+}

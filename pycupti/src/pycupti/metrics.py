@@ -1,0 +1,85 @@
+"""Hardware metrics without a GPU: what a chip can count, and how many passes a set of metrics takes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pycupti import _child, library
+from pycupti.errors import Unavailable, rebuild
+
+#: One pass together on GH100: time, DRAM traffic, achieved occupancy, cycles, L2 sectors, tensor-pipe instructions.
+ROOFLINE = (
+    "gpu__time_duration.sum",
+    "dram__bytes_read.sum",
+    "dram__bytes_write.sum",
+    "sm__warps_active.avg.pct_of_peak_sustained_active",
+    "sm__cycles_active.avg",
+    "lts__t_sectors.sum",
+    "sm__inst_executed_pipe_tensor_op_hmma.sum",
+)
+#: Thread-level fp32 instructions; one more pass. FLOPs are 2 ffma + fadd + fmul.
+FP32 = (
+    "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum",
+    "smsp__sass_thread_inst_executed_op_fadd_pred_on.sum",
+    "smsp__sass_thread_inst_executed_op_fmul_pred_on.sum",
+)
+
+
+def fp32_flops(values: dict[str, float]) -> float:
+    """Floating-point operations from the FP32 metrics; a fused multiply-add counts two.
+
+    >>> fp32_flops(dict(zip(FP32, (10.0, 1.0, 2.0))))
+    23.0
+    """
+    ffma, fadd, fmul = (values[name] for name in FP32)
+    return 2 * ffma + fadd + fmul
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Metrics that a chip has, and how often a region must run to collect them all."""
+
+    chip: str
+    names: tuple[str, ...]
+    passes: int
+
+
+def _ask(task: str, **argument: Any) -> Any:
+    path = library.find()
+    if path is None:
+        raise Unavailable("no libcupti found", "pip install nvidia-cuda-cupti, or set PYCUPTI_LIBCUPTI to its path")
+    outcome = _child.run(task, {"path": path, **argument})
+    answer = outcome.steps.get("answer")
+    if answer is None:
+        reason = outcome.stderr.splitlines()[-1:] or [f"status {outcome.status}"]
+        raise Unavailable(
+            f"metric planning with {path} ended without an answer ({reason[0]})",
+            "without a GPU only the libcupti of CUDA 12.6 to 13.1 can plan; with one, check the driver",
+        )
+    if "value" in answer:
+        return answer["value"]
+    raise rebuild(answer["error"], answer["arguments"])
+
+
+def chips() -> tuple[str, ...]:
+    """Return the chips that the installed libcupti knows, such as GH100."""
+    return tuple(_ask("chips"))
+
+
+def available(chip: str) -> dict[str, tuple[str, ...]]:
+    """Return a chip's base metrics by type: counter, ratio, throughput."""
+    return {kind: tuple(names) for kind, names in _ask("available", chip=chip).items()}
+
+
+def submetrics(chip: str, metric: str) -> tuple[str, ...]:
+    """Return what can follow a base metric's name, such as `.sum` and `.avg.per_second`."""
+    return tuple(_ask("submetrics", chip=chip, metric=metric))
+
+
+def plan(chip: str, names: Iterable[str]) -> Plan:
+    """Plan the passes for a set of metrics.
+
+    Raises UnknownMetric naming all that the chip lacks, with the nearest that it has.
+    """
+    wanted = tuple(names)
+    return Plan(chip, wanted, _ask("plan", chip=chip, names=list(wanted)))
