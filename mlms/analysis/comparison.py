@@ -198,6 +198,8 @@ def _contrast(
                 "one run each" if all(len(group) == 1 for group in groups) else "fewer than three repeats of one side"
             )
             notes.append(f"{each}: intervals of latency and throughput cover variation within a run only")
+            if not all(speed.steady for speed in speeds):
+                notes.append("a series is not steady: a verdict on its speed needs --repeat 3 or more")
     machines = environment(baseline), environment(other)
     return Contrast(
         label,

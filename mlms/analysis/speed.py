@@ -36,6 +36,8 @@ class Speed:
     deviations: Mapping[str, Floats]
     queries: int
     """Of the smallest run."""
+    steady: bool
+    """Whether no run was found drifting, bimodal or otherwise not steady."""
 
     @classmethod
     def of(cls, runs: Sequence[Measured], seed: int) -> Speed:
@@ -46,7 +48,8 @@ class Speed:
             for metric, factors in _deviations(run, [seed, number]).items():
                 logs[metric] = logs.get(metric, np.zeros(1)) + np.log(factors) / len(measured)
         queries = min((run.record["latency"]["queries"] for run in measured), default=0)
-        return cls(figures, {metric: np.exp(found) for metric, found in logs.items()}, queries)
+        steady = all(_label(run.record) in ("steady", "unknown") for run in measured)
+        return cls(figures, {metric: np.exp(found) for metric, found in logs.items()}, queries, steady)
 
     @property
     def repeated(self) -> bool:
@@ -94,8 +97,14 @@ def _ratio(
         confidence = _confidence(metric, min(baseline.queries, other.queries))
         low, high = theirs / ours * np.quantile(factors, [(1 - confidence) / 2, (1 + confidence) / 2])
         interval = Interval(float(low), float(high), confidence, "block bootstrap within runs")
-    verdict = ratio_verdict(interval, higher_is_better, margin) if interval else "unknown"
+    # What varies between runs of an unsteady series, within one of them nothing tells.
+    blind = not (baseline.repeated and other.repeated) and not (baseline.steady and other.steady)
+    verdict = "unknown" if interval is None or blind else ratio_verdict(interval, higher_is_better, margin)
     yield Effect(metric, unit, ours, theirs, "ratio", theirs / ours, interval, None, verdict)
+
+
+def _label(record: Mapping[str, Any]) -> str:
+    return str((record["latency"].get("steadiness") or {}).get("label", "unknown"))
 
 
 def _confidence(metric: str, queries: int) -> float:
