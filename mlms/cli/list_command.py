@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import click
 
 from mlms.cli import options
+from mlms.cli.columns import aligned
 
 ASSETS = ("models", "frameworks", "datasets")
 COMPONENTS = ("processors", "readers", "tasks", "metrics", "exporters")
@@ -61,7 +60,7 @@ def command(
         click.echo(json.dumps(rows, indent=2))
         return
     columns = ["name", "version", "task", "description"] if what in ASSETS else ["name", "plugin", "summary"]
-    for line in _table(columns, rows):
+    for line in aligned(columns, rows):
         click.echo(line)
 
 
@@ -88,16 +87,3 @@ def _component_rows(what: str) -> Iterator[dict[str, Any]]:
 
     for entry in api.load_plugins().registries[what.removesuffix("s")]:
         yield {"name": entry.component.name, "plugin": str(entry.plugin), "summary": entry.component.summary}
-
-
-def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Aligned text, the last column cut to a terminal's width and whole in a pipe."""
-    if not rows:
-        click.echo("nothing found", err=True)
-        return
-    cells = [[str(row[column] or "") for column in columns] for row in rows]
-    widths = [max(len(line[index]) for line in [list(columns), *cells]) for index in range(len(columns) - 1)]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    for line in [[column.upper() for column in columns], *cells]:
-        start = "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=False))
-        yield f"{start}  {line[-1]}".rstrip()[:width]

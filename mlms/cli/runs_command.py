@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlms.cli import options
+from mlms.cli.columns import aligned
 
 if TYPE_CHECKING:
     from mlms.runs.run import Run
@@ -37,10 +38,10 @@ def list_(output: Path | None, as_json: bool) -> None:
     elif not runs:
         click.echo(f"there are no runs in '{root}'; `mlms eval MANIFEST` makes one", err=True)
     else:
-        from mlms.cli import console
-        from mlms.reports.terminal import results_table
-
-        console.results_console().print(results_table([run.record for run in runs]))
+        for line in aligned(
+            ["run", "dataset", "scenario", "level", "top1", "p50", "valid"], [_row(run) for run in runs]
+        ):
+            click.echo(line)
     for run in runs:
         _warn_of_half(run)
     for problem in problems:
@@ -65,6 +66,23 @@ def show(run: str, output: Path | None, as_json: bool) -> None:
 
     console.results_console().print(run_panel(found.record))
     click.echo(f"run    {found.path}")
+
+
+def _row(run: Run) -> dict[str, str]:
+    """The columns of ``runs list``."""
+    from mlms.runs.summary import format_duration, format_figure
+
+    record = run.record
+    median = next((entry["value"] for entry in (record["latency"] or {}).get("percentiles", ())), None)
+    return {
+        "run": run.id,
+        "dataset": record["dataset"]["name"],
+        "scenario": record["scenario"]["type"],
+        "level": record["trace"]["level"],
+        "top1": format_figure(run.metrics["top1"], "%") if "top1" in run.metrics else "-",
+        "p50": format_duration(median) if median else "-",
+        "valid": "yes" if record["scenario"]["valid"] else "no",
+    }
 
 
 def _warn_of_half(run: Run) -> None:

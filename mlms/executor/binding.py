@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from mlms.errors import InputError
 from mlms.executor.references import check_references, installed_version
 from mlms.hooks.blame import blaming
 from mlms.hooks.components import Components, Plugin, Registered
@@ -42,8 +43,14 @@ def bind(evaluation: Evaluation, components: Components, labels: Callable[[str],
     model, dataset = evaluation.model, evaluation.dataset
     context = Context(labels=labels, model=model, dataset=dataset, seed=evaluation.seed)
     framework = components.frameworks.get(evaluation.framework.component)
+    runtime = make(framework, evaluation.options, context)
+    if evaluation.trace.level not in ("none", *runtime.levels):
+        raise InputError(
+            f"framework '{evaluation.framework.name}' has no trace level '{evaluation.trace.level}'",
+            hint=f"it has {', '.join(runtime.levels)}",
+        )
     return Bound(
-        framework=make(framework, evaluation.options, context),
+        framework=runtime,
         framework_plugin=framework.plugin,
         installed=installed_version(evaluation.framework, model.framework, model.file),
         dataset=make(components.datasets.get(dataset.reader.name), dataset.reader.options, context),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from mlms.executor.binding import bind
 from mlms.executor.conditions import Conditions
 from mlms.executor.harness import harness_cost
 from mlms.executor.loading import load_model
-from mlms.executor.measuring import load_samples, run_scenario
+from mlms.executor.measuring import batch_of, load_samples, run_scenario
+from mlms.executor.observing import observed, recorded_spans
 from mlms.executor.outcome import Outcome
 from mlms.executor.provision import provision_weights
 from mlms.executor.scoring import score
@@ -112,16 +113,22 @@ def _execute(
             total = min(len(bound.dataset), evaluation.limit or len(bound.dataset))
             with step("preprocess"):
                 loaded = load_samples(evaluation, bound, total, progress)
-            with step("warm_up") as warming_up:
-                warmed_up = warm_up(evaluation, model, loaded)
-            log.info("warm-up: %d predictions, steady: %s", len(warmed_up.starts), warmed_up.steady)
-            if warmed_up.steady is False:
-                warnings.add("the predictions were not steady by the end of the warm-up")
-            with step("harness"):
-                cost = harness_cost(evaluation, loaded)
-            with step("measure") as measuring:
-                logs, expected_ns = directory.path / LOADGEN_LOGS, warmed_up.expected_ns
-                measurement, seeds = run_scenario(evaluation, model, loaded, total, expected_ns, logs, progress, region)
+            some = batch_of(loaded, tuple(range(min(evaluation.batch_size, len(loaded)))))
+            with observed(evaluation, model, some, tracing) as recorder:
+                with step("warm_up") as warming_up:
+                    began = perf_counter_ns()
+                    warmed_up = warm_up(evaluation, model, loaded)
+                log.info("warm-up: %d predictions, steady: %s", len(warmed_up.starts), warmed_up.steady)
+                if warmed_up.steady is False:
+                    warnings.add("the predictions were not steady by the end of the warm-up")
+                with step("harness"):
+                    cost = harness_cost(evaluation, loaded)
+                with step("measure") as measuring:
+                    predicting = [(warming_up, began), (measuring, perf_counter_ns())]
+                    logs, expected_ns = directory.path / LOADGEN_LOGS, warmed_up.expected_ns
+                    measurement, seeds = run_scenario(
+                        evaluation, model, loaded, total, expected_ns, logs, progress, region
+                    )
             cost = cost and cost.beside(float(np.median(measurement.queries.latencies)))
             if cost is not None and cost.warning is not None:
                 warnings.keep(cost.warning)
@@ -137,8 +144,12 @@ def _execute(
             directory.write_latencies(recording.latency_frame(evaluation, warmed_up, measurement))
             if scores.predictions:
                 directory.write_predictions(scores.predictions)
-    tracing.add(recording.prediction_spans(warming_up, evaluation, warmed_up.starts, warmed_up.ends))
-    tracing.add(recording.prediction_spans(measuring, evaluation, measurement.starts, measurement.ends))
+    if recorder is not None:
+        for table in recorded_spans(recorder, predicting):
+            tracing.add(table)
+    else:
+        tracing.add(recording.prediction_spans(warming_up, evaluation, warmed_up.starts, warmed_up.ends))
+        tracing.add(recording.prediction_spans(measuring, evaluation, measurement.starts, measurement.ends))
     spans = tracing.finish()
     directory.write_spans(spans)
     export = recording.send_spans(spans, session.otlp or evaluation.trace.otlp, warnings)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from mlms.errors import MlmsError, ModelError
 from mlms.executor.binding import Bound
 from mlms.executor.provision import WeightsFile
 from mlms.hooks.blame import blaming
-from mlms.hooks.types import Batch, Outputs, Predictor
+from mlms.hooks.types import Batch, Observable, Outputs, Predictor
 from mlms.manifests.types import Evaluation
 from mlms.progress import Progress
+
+if TYPE_CHECKING:
+    from mlms.tracing.recorder import Recorder
 
 
 class LoadedModel:
@@ -20,6 +24,7 @@ class LoadedModel:
     def __init__(self, name: str, predictor: Predictor) -> None:
         self.name = name
         self.predictor = predictor
+        self._predict = predictor.predict
 
     def __enter__(self) -> LoadedModel:
         return self
@@ -27,6 +32,18 @@ class LoadedModel:
     def __exit__(self, *failure: object) -> None:
         with blaming(f"model '{self.name}' failed to close", ModelError):
             self.predictor.close()
+
+    @contextmanager
+    def observed(self, recorder: Recorder, level: str, batch: Batch) -> Iterator[None]:
+        """Have what is below each prediction recorded; ``batch`` is one to describe the layers with."""
+        if not isinstance(self.predictor, Observable):
+            raise ModelError(f"'{self.name}' can't be observed, though its framework has the trace level {level}")
+        with self.predictor.observe(recorder, level, batch) as watched:
+            self._predict = watched.predict
+            try:
+                yield
+            finally:
+                self._predict = self.predictor.predict
 
     def describe(self) -> Mapping[str, Any]:
         """What the predictor says of itself."""
@@ -37,7 +54,7 @@ class LoadedModel:
         """Raises ModelError for whatever the model raises that isn't an mlms error already."""
         # Not blaming(): this is inside the measured region, where a context manager costs a microsecond.
         try:
-            return self.predictor.predict(batch)
+            return self._predict(batch)
         except MlmsError:
             raise
         except Exception as error:

@@ -33,6 +33,7 @@ __all__ = [
     "Framework",
     "MeasuresRoof",
     "Metric",
+    "Observable",
     "Outputs",
     "Predictor",
     "Processor",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mlms.runs.run import Run
+    from mlms.tracing.recorder import Recorder
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -188,6 +190,25 @@ class Predictor(Protocol):
 
     def close(self) -> None:
         """Give memory back. May be called twice."""
+        ...
+
+
+class Watched(Protocol):
+    """A predictor being observed."""
+
+    def predict(self, batch: Batch) -> Outputs: ...
+
+
+@runtime_checkable
+class Observable(Protocol):
+    """A predictor that has spans below the level "model"; its framework's ``levels`` say down to which."""
+
+    def observe(self, recorder: Recorder, level: str, batch: Batch) -> AbstractContextManager[Watched]:
+        """Record each prediction made through what the context gives, and what is below it down to ``level``.
+
+        ``batch`` is one to describe the layers with; it may be predicted before anything is recorded. Nothing stays
+        installed when the context ends.
+        """
         ...
 
 

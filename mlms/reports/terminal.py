@@ -57,7 +57,7 @@ def run_panel(record: Mapping[str, Any]) -> ConsoleRenderable:
             [
                 ("model", _text(f"{model['name']} {model['version']}")),
                 ("framework", _text(f"{framework['distribution']} {framework['installed']}")),
-                ("dataset", _text(f"{dataset['name']}, {dataset['evaluated']:,} samples")),
+                ("dataset", _text(f"{dataset['name']}, {dataset['evaluated'] or dataset['samples']:,} samples")),
                 ("device", _text(model["describe"].get("device", summary.NOTHING))),
                 ("started", _text(f"{str(record['started_at'])[:19].replace('T', ' ')} UTC")),
                 ("run", _text(record["id"])),

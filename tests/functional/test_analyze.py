@@ -201,7 +201,6 @@ def test_this_machine_is_measured_once(runs: Path) -> None:
     assert mlms("analyze", "@last", "--json").data["roof"] == json.loads(json.dumps(first["roof"]))
 
 
-@pytest.mark.xfail(reason="evaluations do not record layers yet", strict=False)
 def test_layers_of_a_real_evaluation(runs: Path) -> None:
     ended = mlms(
         *("run", "image_classification", "--model", "digits-cnn", "--dataset", "digits-test", "--device", "cpu"),

@@ -33,7 +33,7 @@ DTYPES = {
 class PyTorch:
     """Builds predictors from ``torch.nn.Module`` factories."""
 
-    levels: tuple[str, ...] = ("application", "model")
+    levels: tuple[str, ...] = ("application", "model", "framework", "layer")
 
     def load(
         self, model: ModelAsset, weights: Path | None, device: str, options: Mapping[str, Any]

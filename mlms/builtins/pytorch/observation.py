@@ -43,16 +43,19 @@ def observed(predictor: PyTorchPredictor, recorder: Recorder, level: str, batch:
     Under ``torch.compile`` the modules vanish into generated code, so there are no layers; operators are then the
     compiled regions and whatever they still dispatch.
     """
-    predict = recorder.intern(f"predict {predictor.name}", "model")
+    predict = recorder.intern(
+        f"predict {predictor.name}", "model", {"mlms.batch_size": max(len(array) for array in batch.values())}
+    )
     kineto = depth(level) >= depth("operator")
     record = marked if kineto else recorder.wrap
+    inputs = predictor.input_transfer(batch)
     with ExitStack() as stack:
         if depth(level) >= depth("framework"):
             for phase in PHASES:
                 _shadow(stack, predictor, phase, record(getattr(predictor, phase), recorder.intern(phase, "framework")))
         if depth(level) >= depth("layer") and not predictor.compiled:
             layers = layers_of(predictor.module)
-            identifiers = _names(recorder, layers, predictor.module, predictor.input_transfer(batch))
+            identifiers = _names(recorder, layers, predictor.module, inputs)
             stack.enter_context(wrapped(layers, lambda forward, layer: record(forward, identifiers[layer.name])))
         if not kineto:
             yield Observed(recorder.wrap(predictor.predict, predict), _nothing)

@@ -9,7 +9,7 @@ from mlms.errors import DataError, Place
 from mlms.hooks import Context
 from mlms.manifests.types import DatasetAsset
 
-MEND = "give the place of the data with --dataset-path, or put it below $MLMS_DATA"
+MEND = "name the place of the data (a manifest's dataset: {name, path}, or --dataset-path), or put it below $MLMS_DATA"
 
 
 def dataset_of(context: Context) -> DatasetAsset:
