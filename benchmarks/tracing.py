@@ -143,7 +143,7 @@ def through_mlms(endpoint: str, count: int) -> float:
     started = time.perf_counter()
     for _ in range(count):
         recorded()
-    spans = match(np.concatenate([events for _, events in recorder.parts()]))
+    spans = match(np.concatenate([part.events for part in recorder.parts()]))
     columns: dict[str, Any] = dict(ATTRIBUTES)
     made = predictions(
         "0af7651916cd43dd8448eb211c80319c", None, "nothing", unix_ns(spans.start), unix_ns(spans.end), columns

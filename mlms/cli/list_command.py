@@ -14,7 +14,7 @@ from mlms.cli import options
 from mlms.cli.columns import aligned
 
 ASSETS = ("models", "frameworks", "datasets")
-COMPONENTS = ("processors", "readers", "tasks", "metrics", "exporters")
+COMPONENTS = ("processors", "readers", "tasks", "metrics", "profilers", "exporters")
 
 
 class Plural(click.Choice[str]):
@@ -43,7 +43,8 @@ def command(
 ) -> None:
     """List models, frameworks, datasets and components.
 
-    WHAT is models, frameworks, datasets, processors, readers, tasks, metrics or exporters.
+    WHAT is models, frameworks, datasets, processors, readers, tasks, metrics,
+    profilers or exporters.
     """
     if what in COMPONENTS and (task or framework or tags):
         raise click.UsageError(f"--task, --framework and --tag are for assets; {what} have a --name only")

@@ -39,5 +39,5 @@ def recorded_spans(recorder: Recorder, steps: Sequence[tuple[Step, int]]) -> Ite
     from mlms.tracing.recorder import match
 
     below = [Below(began, step.span_id or "") for step, began in steps]
-    for thread, events in recorder.parts():
-        yield span_table(match(events), recorder.names, steps[0][0].trace_id or "", below, thread)
+    for part in recorder.parts():
+        yield span_table(match(part.events), recorder.names, steps[0][0].trace_id or "", below, part.thread)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mlms.errors import PluginError, UnknownNameError
 from mlms.hooks import specs
-from mlms.hooks.types import Component, Dataset, Exporter, Framework, Metric, Processor, Task
+from mlms.hooks.types import Component, Dataset, Exporter, Framework, Metric, Processor, Profiler, Task
 
 if TYPE_CHECKING:
     import pluggy
@@ -76,6 +76,7 @@ class Components:
     datasets: Registry[Dataset]
     tasks: Registry[Task]
     metrics: Registry[Metric]
+    profilers: Registry[Profiler]
     exporters: Registry[Exporter]
     asset_folders: tuple[Path, ...]
     hook: pluggy.HookRelay
@@ -90,6 +91,7 @@ class Components:
             "reader": self.datasets,
             "task": self.tasks,
             "metric": self.metrics,
+            "profiler": self.profilers,
             "exporter": self.exporters,
         }
 
@@ -98,7 +100,7 @@ class Components:
         return tuple(plugin for plugin in self.plugins if plugin.error)
 
 
-HOOKS = ("frameworks", "processors", "datasets", "tasks", "metrics", "exporters", "asset_folders")
+HOOKS = ("frameworks", "processors", "datasets", "tasks", "metrics", "profilers", "exporters", "asset_folders")
 """The registration hooks, without their prefix ``mlms_``."""
 
 
@@ -159,6 +161,7 @@ def load_components(builtin: Iterable[tuple[Plugin, object]] = (), hooks: Collec
         datasets=_registry("dataset reader", gathered["datasets"]),
         tasks=_registry("task", gathered["tasks"]),
         metrics=_registry("metric", gathered["metrics"]),
+        profilers=_registry("profiler", gathered["profilers"]),
         exporters=_registry("exporter", gathered["exporters"]),
         asset_folders=tuple(Path(folder) for _, folder in gathered["asset_folders"]),
         hook=manager.hook,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from mlms.hooks.types import Component, Dataset, Exporter, Framework, Metric, Processor, Task
+from mlms.hooks.types import Component, Dataset, Exporter, Framework, Metric, Processor, Profiler, Task
 
 if TYPE_CHECKING:
     from mlms.manifests.types import Evaluation
@@ -54,6 +54,11 @@ def mlms_tasks() -> Iterable[Component[Task]]:  # type: ignore[empty-body]
 @hookspec
 def mlms_metrics() -> Iterable[Component[Metric]]:  # type: ignore[empty-body]
     """Figures over predictions; a task or manifest names them in ``metrics``."""
+
+
+@hookspec
+def mlms_profilers() -> Iterable[Component[Profiler]]:  # type: ignore[empty-body]
+    """What observes the system during a run; a manifest names it in ``profilers``."""
 
 
 @hookspec

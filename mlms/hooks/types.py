@@ -213,6 +213,27 @@ class Observable(Protocol):
 
 
 @runtime_checkable
+class Profiler(Protocol):
+    """Observes the system while a model runs; a manifest names it in ``profilers``.
+
+    A machine that can't be observed (no GPU, a counter that the kernel keeps for root) is no error: ``attach`` then
+    adds one line to ``recorder.notes`` that says what is off, why, and the mend.
+    """
+
+    level: str
+    """The trace level that its spans or counters are of. It is also on, unnamed, in a trace that goes down to there."""
+
+    def attach(self, recorder: Recorder) -> AbstractContextManager[None]:
+        """Observe for as long as the context is open: from before the model is observed until after the measurement.
+
+        Sampled figures go to ``recorder.counters`` and device work to ``recorder.activities`` when the context ends;
+        what ties device work to the span that launched it is put in ``recorder.correlation`` when it begins. Nothing is
+        to run in the measuring process meanwhile that isn't needed there: sample from a process of its own.
+        """
+        ...
+
+
+@runtime_checkable
 class CountsFlops(Protocol):
     """A predictor that may have this too; without it no FLOPs are reported."""
 

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlms.tracing.observations import Activities, Counter
+
 ENTER, EXIT, FAILED = 0, 1, 2
 """An event's code is ``3 * identifier`` plus one of these."""
 
@@ -38,27 +40,56 @@ class Name:
     calls: Sequence[Mapping[str, Any]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """What is to be told of each recorded span as it opens and closes, on its thread: ``push`` gets the span's key."""
+
+    push: Callable[[int], object]
+    pop: Callable[[], object]
+
+
+THREAD_BITS = 40
+"""A span's key is its thread's number (from 1) above so many bits that count the thread's earlier events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Whole spans of one thread: ``events`` (shape (events, 2): what, when) and the key of each event that enters."""
+
+    thread: int
+    events: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.int64]
+
+
 class _Buffers(threading.local):
     """A thread's buffer; made, and made known, at the thread's first event."""
 
-    def __init__(self, made: Callable[[int, array[int]], None]) -> None:
+    def __init__(self, made: Callable[[array[int]], int]) -> None:
         self.events = array("q")
         self.append = self.events.append
-        made(threading.get_ident(), self.events)
+        self.key = made(self.events) << THREAD_BITS
 
 
 class Recorder:
-    """Records entries and exits of named spans, in any number of threads."""
+    """Records entries and exits of named spans, in any number of threads, and takes what profilers observe beside them.
+
+    ``correlation`` is to be set, if at all, before anything is wrapped. ``counters``, ``activities`` and ``notes``
+    (lines for the person who reads the result) are filled when nothing is measured.
+    """
 
     def __init__(self, spill: Path | None = None, spill_bytes: int = SPILL_BYTES) -> None:
         """``spill`` is a folder for what exceeds ``spill_bytes``; without one everything stays in memory."""
         self.names: list[Name] = []
+        self.correlation: Correlation | None = None
+        self.counters: list[Counter] = []
+        self.activities: list[Activities] = []
+        self.notes: list[str] = []
         self._threads: list[tuple[int, array[int]]] = []
         self.local = _Buffers(self._made)
         self._spill = spill
         self._spill_bytes = spill_bytes
-        self._spilled: list[tuple[int, Path]] = []
-        self._added: list[tuple[int, npt.NDArray[np.int64]]] = []
+        self._spilled: list[tuple[int, Path, int]] = []
+        self._added: list[Part] = []
 
     def intern(self, text: str, level: str, attributes: Mapping[str, Any] | None = None) -> int:
         """An identifier for a span's name; not for the hot path."""
@@ -67,6 +98,8 @@ class Recorder:
 
     def wrap(self, function: Callable[..., Any], identifier: int) -> Callable[..., Any]:
         """``function``, each call of it recorded as a span."""
+        if self.correlation is not None:
+            return self._correlated(function, identifier, self.correlation)
         local, clock = self.local, perf_counter_ns
         enter, leave, failed = 3 * identifier + ENTER, 3 * identifier + EXIT, 3 * identifier + FAILED
 
@@ -83,6 +116,29 @@ class Recorder:
             append(leave)
             append(clock())
             return result
+
+        return recorded
+
+    def _correlated(
+        self, function: Callable[..., Any], identifier: int, correlation: Correlation
+    ) -> Callable[..., Any]:
+        local, clock, push, pop = self.local, perf_counter_ns, correlation.push, correlation.pop
+        enter, leave, failed = 3 * identifier + ENTER, 3 * identifier + EXIT, 3 * identifier + FAILED
+
+        def recorded(*arguments: Any, **keywords: Any) -> Any:
+            append = local.append
+            push(local.key + len(local.events) // 2)
+            append(enter)
+            append(clock())
+            code = failed
+            try:
+                result = function(*arguments, **keywords)
+                code = leave
+                return result
+            finally:
+                append(code)
+                append(clock())
+                pop()
 
         return recorded
 
@@ -109,34 +165,46 @@ class Recorder:
         if self._spill is None or sum(len(events) for _, events in self._threads) * 8 < self._spill_bytes:
             return False
         events = self.local.events
-        path = self._spill / f"events-{len(self._spilled)}.i64"
+        path = self._spill / f"events-{threading.get_ident()}-{self.local.key}.i64"
         with path.open("wb") as file:
             events.tofile(file)
-        self._spilled.append((threading.get_ident(), path))
+        self._spilled.append((threading.get_ident(), path, self.local.key))
+        self.local.key += len(events) // 2
         del events[:]
         return True
 
-    def add(self, thread: int, events: npt.NDArray[np.int64]) -> None:
-        """Take events (shape (events, 2), whole spans) that something else recorded."""
-        if len(events):
-            self._added.append((thread, events))
+    def add(self, part: Part) -> None:
+        """Take spans that something else recorded."""
+        if len(part.events):
+            self._added.append(part)
 
     @property
     def spilled(self) -> int:
         """How often a buffer went to disk."""
         return len(self._spilled)
 
-    def parts(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        """The events of each thread (thread identifier, array of shape (events, 2)), in parts with whole spans."""
-        for thread, path in self._spilled:
-            yield thread, np.fromfile(path, dtype=np.int64).reshape(-1, 2)
+    def parts(self) -> Iterator[Part]:
+        """What was recorded, each thread's in its order; call it when nothing is recorded any more."""
+        for thread, path, key in self._spilled:
+            yield _part(thread, np.fromfile(path, dtype=np.int64), key)
         yield from self._added
-        for thread, events in self._threads:
+        for thread, events, key in self._buffers():
             if len(events):
-                yield thread, np.array(events, dtype=np.int64).reshape(-1, 2)
+                yield _part(thread, np.array(events, dtype=np.int64), key)
 
-    def _made(self, thread: int, events: array[int]) -> None:
-        self._threads.append((thread, events))
+    def _buffers(self) -> Iterator[tuple[int, array[int], int]]:
+        for number, (thread, events) in enumerate(self._threads, 1):
+            gone = sum(path.stat().st_size // 16 for _, path, key in self._spilled if key >> THREAD_BITS == number)
+            yield thread, events, (number << THREAD_BITS) + gone
+
+    def _made(self, events: array[int]) -> int:
+        self._threads.append((threading.get_ident(), events))
+        return len(self._threads)
+
+
+def _part(thread: int, events: npt.NDArray[np.int64], key: int) -> Part:
+    rows = events.reshape(-1, 2)
+    return Part(thread, rows, np.arange(key, key + len(rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +212,10 @@ class Spans:
     """Spans matched from events; arrays of shape (spans,), in order of entry.
 
     ``parent`` is a position in these arrays, -1 for a root. ``occurrence`` counts the earlier spans of the same name
-    below the same root. Times are ns of ``perf_counter_ns``.
+    below the same root. Times are ns of ``perf_counter_ns``. ``entry`` is the position of the event that entered.
     """
 
+    entry: npt.NDArray[np.int64]
     identifier: npt.NDArray[np.int64]
     start: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
@@ -197,6 +266,7 @@ def match(events: npt.NDArray[np.int64]) -> Spans:
     orphan = (kept_parent >= 0) & ~whole[kept_parent]
     kept_parent = np.where((kept_parent >= 0) & ~orphan, place[kept_parent], -1)
     return Spans(
+        entry=entries[whole],
         identifier=identifier[whole],
         start=events[entries, 1][whole],
         end=end[whole],

@@ -19,7 +19,7 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from mlms.tracing.assembly import nested_events
-from mlms.tracing.recorder import ENTER, EXIT, Recorder
+from mlms.tracing.recorder import ENTER, EXIT, Part, Recorder
 
 PREFIX = "mlms:"
 _mark = torch._C._profiler._RecordFunctionFast
@@ -81,7 +81,7 @@ class OperatorTrace:
         """Stop Kineto and hand over what it has."""
         self._profile.stop()
         for thread, events in self._events():
-            self._recorder.add(thread, events)
+            self._recorder.add(Part(thread, events, np.zeros(len(events), np.int64)))
         self._predictions.clear()
 
     def _start(self) -> Any:

@@ -1,0 +1,47 @@
+"""What profilers observe beside the recorded spans: sampled counters, and work that ran elsewhere (on a GPU)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One series of samples of one figure, in the words of OpenTelemetry's metrics.
+
+    ``unit`` is UCUM's ("1", "By", "Hz", "J", "W", "Cel", "{fault}"). A "gauge" is the figure at that instant, a "sum"
+    counts up from the first sample on. ``time_ns`` (shape (samples,), ascending) is Unix time, ``value`` as many
+    float64. ``attributes`` tell series of one name apart (which GPU, which processor state).
+    """
+
+    name: str
+    unit: str
+    kind: Literal["gauge", "sum"]
+    time_ns: Integers
+    value: npt.NDArray[np.float64]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Activities:
+    """Work that was launched within recorded spans and that something else timed; arrays of shape (activities,).
+
+    ``name`` are positions in ``names``. Times are Unix ns. ``launched_in`` is what was given to
+    ``Recorder.correlation.push`` when it was launched, 0 where that isn't known; the activity becomes a child of that
+    span, whenever it ran. ``attributes`` has one mapping for each activity.
+    """
+
+    level: str
+    names: Sequence[str]
+    name: Integers
+    start_ns: Integers
+    end_ns: Integers
+    launched_in: Integers
+    attributes: Sequence[Mapping[str, Any]]
