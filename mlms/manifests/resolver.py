@@ -170,7 +170,7 @@ class _Resolver:
             warmup=self.data.get("warmup", 10),
             workers=preparation.get("workers", 2),
             memory_mib=preparation.get("memory_mib", 1024),
-            trace=TraceSpec(trace.get("level", "model"), trace.get("otlp")),
+            trace=TraceSpec(trace.get("level", "model"), trace.get("otlp"), trace.get("leveled", False)),
             seed=value("seed", 0),
             options={**framework.options, **model.options, **manifest_options},
             limit=self.data["limit"] if self.data.get("limit") is not None else limit,
