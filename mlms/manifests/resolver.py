@@ -32,6 +32,7 @@ from mlms.manifests.types import (
     ScenarioSpec,
     TraceSpec,
 )
+from mlms.tracing.levels import depth
 
 __all__ = ["evaluation_data", "resolve"]
 
@@ -153,6 +154,9 @@ class _Resolver:
             metrics = tuple(self.data["metrics"]) if "metrics" in self.data else tuple(self.task_metrics(model.task))
         trace = self.data.get("trace", {})
         trace = {"level": trace} if isinstance(trace, str) else trace
+        if trace.get("leveled") and depth(trace.get("level", "model")) <= depth("model"):
+            message = "leveled profiling goes from the level 'model' down to trace.level, which is not below it"
+            self.fail(("trace", "leveled"), message, "name a deeper level, such as layer")
         preparation = self.data.get("preprocessing", {})
         manifest_options = {**self.data.get("options", {}), **value("options", {})}
         scenario = self.scenario(combination)
