@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
@@ -17,11 +18,13 @@ from mlms.executor import recording
 from mlms.executor.accounting import power_sampled, resources
 from mlms.executor.binding import bind
 from mlms.executor.conditions import Conditions
+from mlms.executor.counting import keep_counters, send_metrics
 from mlms.executor.harness import harness_cost
 from mlms.executor.loading import load_model
 from mlms.executor.measuring import batch_of, load_samples, run_scenario
 from mlms.executor.observing import observed, recorded_spans
 from mlms.executor.outcome import Outcome
+from mlms.executor.profiling import profiled
 from mlms.executor.provision import provision_weights
 from mlms.executor.scoring import score
 from mlms.executor.session import Session
@@ -31,6 +34,7 @@ from mlms.profilers.region import MeasuredRegion
 from mlms.runs.directory import RunDirectory
 from mlms.runs.record import new_run_id
 from mlms.runs.run import Run
+from mlms.tracing.recorder import Recorder
 from mlms.tracing.session import Step, Tracing
 
 log = logging.getLogger("mlms")
@@ -104,6 +108,7 @@ def _execute(
     step = Steps(tracing)
     identity = {"mlms.run_id": directory.id, "mlms.digest": evaluation.digest}
     region = MeasuredRegion(evaluation.execution.gc)
+    recorder = Recorder()
     with tracing.span(f"evaluate {evaluation.name}", **identity), power_sampled(directory.path) as power:
         with step("provision"):
             weights = provision_weights(evaluation.model, session.fetch, progress)
@@ -114,7 +119,11 @@ def _execute(
             with step("preprocess"):
                 loaded = load_samples(evaluation, bound, total, progress)
             some = batch_of(loaded, tuple(range(min(evaluation.batch_size, len(loaded)))))
-            with observed(evaluation, model, some, tracing) as recorder:
+            where = replace(bound.context, device_uuid=model.describe().get("device_uuid"))
+            with (
+                profiled(evaluation, session.components, where, recorder, tracing.level),
+                observed(evaluation, model, some, tracing, recorder) as deep,
+            ):
                 with step("warm_up") as warming_up:
                     began = perf_counter_ns()
                     warmed_up = warm_up(evaluation, model, loaded)
@@ -144,7 +153,9 @@ def _execute(
             directory.write_latencies(recording.latency_frame(evaluation, warmed_up, measurement))
             if scores.predictions:
                 directory.write_predictions(scores.predictions)
-    if recorder is not None:
+    for note in recorder.notes:
+        warnings.keep(note)
+    if deep:
         for table in recorded_spans(recorder, predicting):
             tracing.add(table)
     else:
@@ -152,7 +163,10 @@ def _execute(
         tracing.add(recording.prediction_spans(measuring, evaluation, measurement.starts, measurement.ends))
     spans = tracing.finish()
     directory.write_spans(spans)
-    export = recording.send_spans(spans, session.otlp or evaluation.trace.otlp, warnings)
+    counted = keep_counters(recorder, region, directory, tracing)
+    endpoint = session.otlp or evaluation.trace.otlp
+    export = recording.send_spans(spans, endpoint, warnings)
+    metrics = send_metrics(counted, directory.id, endpoint, tracing, export, warnings)
     record = recording.build_record(
         recording.Finished(
             id=directory.id,
@@ -177,6 +191,9 @@ def _execute(
             trace_id=tracing.trace_id,
             spans=len(spans),
             export=export,
+            sampled=counted.samples,
+            counters=counted.summary,
+            metrics=metrics,
             warnings=tuple(warnings.messages),
         )
     )

@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def observed(evaluation: Evaluation, model: LoadedModel, batch: Batch, tracing: Tracing) -> Iterator[Recorder | None]:
-    """Record what is below each prediction for as long as the context is open; None where the trace ends above it.
+def observed(
+    evaluation: Evaluation, model: LoadedModel, batch: Batch, tracing: Tracing, recorder: Recorder
+) -> Iterator[bool]:
+    """Record what is below each prediction for as long as the context is open; False where the trace ends above it.
 
     ``batch`` is predicted once, before anything is recorded, to describe the layers with.
     """
     if not tracing.enabled or depth(evaluation.trace.level) <= depth("model"):
-        yield None
+        yield False
         return
-    from mlms.tracing.recorder import Recorder
-
-    recorder = Recorder()
-    with model.observed(recorder, evaluation.trace.level, batch):
-        yield recorder
+    # What "hardware" adds are counters, which are not the framework's.
+    level = min(evaluation.trace.level, "library", key=depth)
+    with model.observed(recorder, level, batch):
+        yield True
 
 
 def recorded_spans(recorder: Recorder, steps: Sequence[tuple[Step, int]]) -> Iterator[SpanTable]:

@@ -6,7 +6,7 @@ Polars is imported where frames are made, so that the first inference doesn't wa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from statistics import median
@@ -97,6 +97,10 @@ class Finished:
     trace_id: str | None
     spans: int
     export: ExportReport | None
+    sampled: int
+    """Samples of counters that were kept."""
+    counters: Sequence[Mapping[str, Any]]
+    metrics: ExportReport | None
     warnings: tuple[str, ...]
 
 
@@ -218,8 +222,8 @@ def build_record(run: Finished) -> dict[str, Any]:
             "level": evaluation.trace.level,
             "trace_id": run.trace_id,
             "spans": run.spans,
-            "otlp": run.export
-            and {"endpoint": run.export.endpoint, "sent": run.export.sent, "error": run.export.error},
+            "otlp": run.export and _exported(run.export),
+            **({"metrics": _exported(run.metrics)} if run.metrics else {}),
         },
         "seeds": {
             "evaluation": evaluation.seed,
@@ -231,10 +235,21 @@ def build_record(run: Finished) -> dict[str, Any]:
         "repeat": run.conditions.repeat and asdict(run.conditions.repeat),
         "cold_start": _cold_start(run.conditions),
         "resources": dict(run.resources),
+        "counters": list(run.counters),
         "environment": describe_environment([framework.distribution, *PACKAGES]) | {"hygiene": _hygiene(run.region)},
         "warnings": list(run.warnings),
-        "files": {kind: name for kind, name in FILES.items() if kind != "predictions" or run.scores.predictions},
+        "files": {kind: name for kind, name in FILES.items() if kind not in _absent(run)},
     }
+
+
+def _absent(run: Finished) -> Sequence[str]:
+    """Files that there are only where there is something in them."""
+    there = {"predictions": run.scores.predictions, "counters": run.sampled}
+    return [kind for kind, content in there.items() if not content]
+
+
+def _exported(report: ExportReport) -> dict[str, Any]:
+    return {"endpoint": report.endpoint, "sent": report.sent, "error": report.error}
 
 
 def _latency(run: Finished) -> dict[str, Any]:

@@ -21,13 +21,22 @@ from mlms.tracing.storage import writing
 if TYPE_CHECKING:
     import polars as pl
 
+    from mlms.tracing.counters import CounterTable
     from mlms.tracing.spans import SpanTable
 
 LATENCIES = "latencies.parquet"
 PREDICTIONS = "predictions.parquet"
 SPANS = "spans.parquet"
+COUNTERS = "counters.parquet"
 REPORT = "report.html"
-FILES = {"latencies": LATENCIES, "predictions": PREDICTIONS, "spans": SPANS, "log": LOG, "report": REPORT}
+FILES = {
+    "latencies": LATENCIES,
+    "predictions": PREDICTIONS,
+    "spans": SPANS,
+    "counters": COUNTERS,
+    "log": LOG,
+    "report": REPORT,
+}
 """The record's ``files``."""
 
 PHASES = ("warmup", "measured")
@@ -162,6 +171,10 @@ class RunDirectory:
     def write_spans(self, spans: SpanTable) -> None:
         """Write the trace."""
         spans.write(self.path / SPANS)
+
+    def write_counters(self, counters: CounterTable) -> None:
+        """Write what profilers sampled."""
+        counters.write(self.path / COUNTERS)
 
     def write_report(self, html: str) -> None:
         """Write the HTML report."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlms.runs import record as run_record
-from mlms.runs.directory import LATENCIES, PREDICTIONS, SPANS
+from mlms.runs.directory import COUNTERS, LATENCIES, PREDICTIONS, SPANS
 from mlms.runs.summary import Row, summary_rows
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Run:
     def missing(self) -> list[str]:
         """Measurements that the record names and the directory lacks: those of a run that was copied in part."""
         named = set((self.record.get("files") or {}).values())
-        files = (LATENCIES, PREDICTIONS, SPANS)
+        files = (LATENCIES, PREDICTIONS, SPANS, COUNTERS)
         return [name for name in files if name in named and not (self.path / name).is_file()]
 
     @property
@@ -73,6 +73,15 @@ class Run:
         from mlms.tracing.spans import SpanTable
 
         return SpanTable.read(self.path / SPANS).frame
+
+    @property
+    def counters(self) -> pl.DataFrame:
+        """One row a sample of a profiler's figure, as ``mlms.tracing.counters`` has it; empty where none was on."""
+        from mlms.tracing.counters import CounterTable
+
+        if not (self.record.get("files") or {}).get("counters"):
+            return CounterTable.of(()).frame
+        return CounterTable.read(self.path / COUNTERS).frame
 
     def _frame(self, name: str) -> pl.DataFrame:
         from mlms.tracing import parquet

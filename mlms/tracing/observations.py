@@ -17,8 +17,8 @@ class Counter:
     """One series of samples of one figure, in the words of OpenTelemetry's metrics.
 
     ``unit`` is UCUM's ("1", "By", "Hz", "J", "W", "Cel", "{fault}"). A "gauge" is the figure at that instant, a "sum"
-    counts up from the first sample on. ``time_ns`` (shape (samples,), ascending) is Unix time, ``value`` as many
-    float64. ``attributes`` tell series of one name apart (which GPU, which processor state).
+    counts up from the first sample on, where it is 0. ``time_ns`` (shape (samples,), ascending) is Unix time, ``value``
+    as many float64. ``attributes`` tell series of one name apart (which GPU, which processor state).
     """
 
     name: str

@@ -1,0 +1,86 @@
+"""Profilers of an evaluation: which are on, and the time that they observe."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from mlms.errors import PluginError
+from mlms.executor.binding import make
+from mlms.hooks.components import Components, Registered
+from mlms.hooks.types import Context, Profiler
+from mlms.manifests.types import Evaluation
+from mlms.tracing.levels import depth
+
+if TYPE_CHECKING:
+    from mlms.tracing.recorder import Recorder
+
+log = logging.getLogger("mlms")
+
+
+@contextmanager
+def profiled(
+    evaluation: Evaluation, components: Components, context: Context, recorder: Recorder, level: str
+) -> Iterator[None]:
+    """Have every profiler that is on observe for as long as the context is open.
+
+    On are those that the evaluation names, and those that ``level``, the trace's, goes down to. What they see is in
+    ``recorder`` when the context has ended. One that fails only observes no more: a note says so, the log has the
+    traceback.
+
+    Raises:
+        PluginError: one that is named can't be made.
+    """
+    with ExitStack() as attached:
+        for registered, profiler in _on(evaluation, components, context, recorder, level):
+            attached.enter_context(_attached(registered, profiler, recorder))
+        yield
+
+
+@contextmanager
+def _attached(registered: Registered[Profiler], profiler: Profiler, recorder: Recorder) -> Iterator[None]:
+    """The profiler attached, whose own failures are notes."""
+    try:
+        observing = profiler.attach(recorder)
+        observing.__enter__()
+    except Exception as error:
+        _note_failure(registered, recorder, error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        try:
+            observing.__exit__(*sys.exc_info())
+        except Exception as error:
+            _note_failure(registered, recorder, error)
+
+
+def _note_failure(registered: Registered[Profiler], recorder: Recorder, error: Exception) -> None:
+    name = registered.component.name
+    log.warning("profiler '%s' failed", name, exc_info=error)
+    recorder.notes.append(f"{name} (from {registered.plugin}): failed: {type(error).__name__}: {error}")
+
+
+def _on(
+    evaluation: Evaluation, components: Components, context: Context, recorder: Recorder, level: str
+) -> Iterator[tuple[Registered[Profiler], Profiler]]:
+    named = [profiler.name for profiler in evaluation.profilers]
+    for step in evaluation.profilers:
+        registered = components.profilers.get(step.name)
+        yield registered, make(registered, step.options, context)
+    if depth(level) <= depth("model"):  # predictions alone have nothing below them that could be observed
+        return
+    for registered in components.profilers:
+        if registered.component.name in named:
+            continue
+        try:
+            profiler = make(registered, {}, context)
+        except PluginError as error:
+            recorder.notes.append(f"{registered.component.name}: off: {error.message}")
+            continue
+        if depth(profiler.level) <= depth(level):
+            yield registered, profiler
