@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from mlms.errors import PluginError
 from mlms.executor.binding import make
@@ -14,11 +15,20 @@ from mlms.hooks.components import Components, Registered
 from mlms.hooks.types import Context, Profiler
 from mlms.manifests.types import Evaluation
 from mlms.tracing.levels import depth
-
-if TYPE_CHECKING:
-    from mlms.tracing.recorder import Recorder
+from mlms.tracing.recorder import Recorder
 
 log = logging.getLogger("mlms")
+
+TRIAL_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A profiler that was tried; ``error`` says why it could not be made."""
+
+    name: str
+    recorder: Recorder
+    error: str | None = None
 
 
 @contextmanager
@@ -57,6 +67,23 @@ def _attached(registered: Registered[Profiler], profiler: Profiler, recorder: Re
             observing.__exit__(*sys.exc_info())
         except Exception as error:
             _note_failure(registered, recorder, error)
+
+
+def try_profilers(components: Components, context: Context, seconds: float = TRIAL_S) -> Iterator[Trial]:
+    """Attach every profiler to this process for a moment: what each can observe here, and why what it can't is off."""
+    trials = []
+    with ExitStack() as attached:
+        for registered in components.profilers:
+            recorder = Recorder()
+            try:
+                profiler = make(registered, {}, context)
+            except PluginError as error:
+                trials.append(Trial(registered.component.name, recorder, error.message))
+                continue
+            attached.enter_context(_attached(registered, profiler, recorder))
+            trials.append(Trial(registered.component.name, recorder))
+        time.sleep(seconds)
+    yield from trials
 
 
 def _note_failure(registered: Registered[Profiler], recorder: Recorder, error: Exception) -> None:

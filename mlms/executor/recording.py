@@ -310,7 +310,8 @@ def write_report(record: Mapping[str, Any], directory: RunDirectory) -> None:
     run = Run(directory.path)
     found = run.predictions if "predictions" in record["files"] else None
     seen = overview_if_any(run, roof_of(record, cache_folder()))
-    directory.write_report(render_run(record, run.latencies, found, run.spans, None if seen is None else seen.data))
+    layers = None if seen is None else seen.data
+    directory.write_report(render_run(record, run.latencies, found, run.spans, layers, run.counter_table))
 
 
 def tell(hook: Any, warn: Callable[[str], None], **arguments: Any) -> None:

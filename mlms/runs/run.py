@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.table import Table
 
+    from mlms.tracing.counters import CounterTable
+
 
 class Run:
     """A run directory: its record as plain data, its measurements as polars frames (read when asked for).
@@ -76,12 +78,17 @@ class Run:
 
     @property
     def counters(self) -> pl.DataFrame:
-        """One row a sample of a profiler's figure, as ``mlms.tracing.counters`` has it; empty where none was on."""
+        """One row a sample of a figure; ``mlms.tracing.counters`` describes the columns. Empty without profilers."""
+        return self.counter_table.frame
+
+    @property
+    def counter_table(self) -> CounterTable:
+        """The same, and what the samples are of."""
         from mlms.tracing.counters import CounterTable
 
         if not (self.record.get("files") or {}).get("counters"):
-            return CounterTable.of(()).frame
-        return CounterTable.read(self.path / COUNTERS).frame
+            return CounterTable.of(())
+        return CounterTable.read(self.path / COUNTERS)
 
     def _frame(self, name: str) -> pl.DataFrame:
         from mlms.tracing import parquet

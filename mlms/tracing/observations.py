@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -27,6 +28,23 @@ class Counter:
     time_ns: Integers
     value: npt.NDArray[np.float64]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def titles(series: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """What to call series for people: the name, and what tells it apart from the others of that name.
+
+    >>> titles([("load", {}), ("faults", {"type": "minor", "pid": 7}), ("faults", {"type": "major", "pid": 7})])
+    ['load', 'faults (type=minor)', 'faults (type=major)']
+    """
+    values: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for name, attributes in series:
+        for key, value in attributes.items():
+            values[name, key].add(str(value))
+    made = []
+    for name, attributes in series:
+        apart = [f"{key}={value}" for key, value in attributes.items() if len(values[name, key]) > 1]
+        made.append(f"{name} ({', '.join(apart)})" if apart else name)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

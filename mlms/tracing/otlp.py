@@ -38,6 +38,8 @@ class ExportReport:
     endpoint: str
     sent: int
     error: str | None = None
+    unsupported: bool = False
+    """The collector is there, and takes nothing of the kind."""
 
 
 def send(
@@ -122,7 +124,7 @@ def _sent(
                     advance(request.items)
     except Failure as failure:
         if failure.unknown and address.signal == METRICS:
-            return ExportReport(address.endpoint, sent, f"the collector at {address.endpoint} takes no metrics")
+            return ExportReport(address.endpoint, sent, f"the collector at {address.endpoint} takes no metrics", True)
         return ExportReport(address.endpoint, sent, f"the collector at {address.endpoint} {failure}")
     except MlmsError as error:  # a damaged file
         return ExportReport(address.endpoint, sent, f"{things} were not sent to {address.endpoint}: {error}")
