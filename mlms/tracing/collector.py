@@ -32,7 +32,7 @@ class Signal:
 
 
 TRACES = Signal("traces", "spans", "/opentelemetry.proto.collector.trace.v1.TraceService/Export")
-METRICS = Signal("metrics", "counters", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export")
+METRICS = Signal("metrics", "samples of counters", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export")
 
 
 @dataclass(frozen=True, slots=True)
