@@ -50,9 +50,9 @@ class Source(Protocol):
 def main(source: str, arguments: str, interval_ns: str) -> None:
     """Sample ``source`` ("module:attribute", called with the keywords in ``arguments``, a JSON object).
 
-    Standard output gets a line of JSON when sampling begins (``series``, ``notes``, ``error``), and when standard input
-    has closed one more (``samples``, ``error``), then the times of the samples (int64, ns of ``perf_counter_ns``) and
-    their values (float64, a row a sample).
+    Standard output gets a line of JSON once the first sample is taken (``series``, ``notes``, ``error``), and when
+    standard input has closed one more (``samples``, ``error``), then the times of the samples (int64, ns of
+    ``perf_counter_ns``) and their values (float64, a row a sample).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started this, and ends it through standard input
     with os.fdopen(os.dup(1), "wb") as out:
@@ -61,37 +61,40 @@ def main(source: str, arguments: str, interval_ns: str) -> None:
             module, _, attribute = source.partition(":")
             made: Source = getattr(importlib.import_module(module), attribute)(**json.loads(arguments))
             series = [asdict(one) for one in made.series]
+            times = array("q", [perf_counter_ns()] if series else [])
+            values = array("d", made.read() if series else [])
         except Exception as error:
             _tell(out, series=[], notes=[], error=f"{type(error).__name__}: {error}")
             return
         _tell(out, series=series, notes=list(made.notes), error=None)
         if not series:
             return
-        times, values, failure = _sample(made.read, int(interval_ns))
+        failure = _sample(made.read, int(interval_ns), times, values)
         _tell(out, samples=len(times), error=failure)
         out.write(times.tobytes())
         out.write(values.tobytes())
 
 
-def _sample(read: Callable[[], Sequence[float]], interval_ns: int) -> tuple[array[int], array[float], str | None]:
-    """Samples until standard input closes, or ``read`` fails, and why it did."""
-    times, values = array("q"), array("d")
-    due = perf_counter_ns()
+def _sample(
+    read: Callable[[], Sequence[float]], interval_ns: int, times: array[int], values: array[float]
+) -> str | None:
+    """Add samples to the first one until standard input closes, or ``read`` fails; then why it did."""
+    due = times[0]
     ending = False
-    while True:
+    while not ending:
+        # A sample that came late is not made up for: two in a row would tell nothing.
+        due = max(due + interval_ns, perf_counter_ns())
+        pause = max(0, due - perf_counter_ns()) / 1e9
+        # The last sample is from after the end of what is measured.
+        ending = bool(select.select([sys.stdin], [], [], pause)[0])
         now = perf_counter_ns()
         try:
             row = read()
         except Exception as error:
-            return times, values, f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error}"
         times.append(now)
         values.extend(row)
-        if ending:  # this was the last one, from after the end of what is measured
-            return times, values, None
-        # A sample that came late is not made up for: two in a row would tell nothing.
-        due = max(due + interval_ns, perf_counter_ns())
-        pause = max(0, due - perf_counter_ns()) / 1e9
-        ending = bool(select.select([sys.stdin], [], [], pause)[0])
+    return None
 
 
 def _tell(out: IO[bytes], **facts: Any) -> None:

@@ -60,7 +60,7 @@ def _started(process: subprocess.Popen[bytes]) -> tuple[list[Series], list[str]]
     if not line:
         return [], [f"off, since the sampling process ended with exit code {process.wait()}"]
     told = json.loads(line)
-    failed = [f"off, since its source can't be made: {told['error']}"] if told["error"] else []
+    failed = [f"off, since its source can't be read: {told['error']}"] if told["error"] else []
     return [Series(**one) for one in told["series"]], [*told["notes"], *failed]
 
 

@@ -66,8 +66,8 @@ def test_the_sampled_process_does_nothing_for_it() -> None:
     ("name", "note"),
     [
         ("Nothing", "off, since there is nothing here: buy one"),
-        ("Broken", "off, since its source can't be made: LookupError: no such thing"),
-        ("Absent", "off, since its source can't be made: AttributeError: module 'fakes.sources' has no attribute"),
+        ("Broken", "off, since its source can't be read: LookupError: no such thing"),
+        ("Absent", "off, since its source can't be read: AttributeError: module 'fakes.sources' has no attribute"),
         ("Dead", "off, since the sampling process ended with exit code 4"),
         ("Dying", "no counters, since the sampling process ended with exit code 3"),
     ],

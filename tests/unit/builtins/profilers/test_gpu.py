@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def profiler(device_uuid: str | None = None) -> Profiler:
-    from dataclasses import replace
-
     told = replace(context(), device_uuid=device_uuid)
     made: Profiler = api.load_plugins().profilers.get("nvml").component.make({"interval": "20ms"}, told)
     return made
