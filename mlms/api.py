@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mlms.executor.outcome import Outcome
     from mlms.executor.peak import Peak, Probe
     from mlms.executor.prediction import FilePrediction
+    from mlms.executor.profiling import Trial
     from mlms.executor.roof import Measured
     from mlms.executor.session import Session
     from mlms.hooks.types import Roof
@@ -457,6 +458,13 @@ def measure_roofs(
     catalog = load_catalog()
     assets = [catalog.framework(f"{entry.name}@{entry.version}") for entry in catalog.entries("framework")]
     yield from measured(assets, dtypes, load_plugins(), cache_folder(), progress or Silent())
+
+
+def try_profilers() -> Iterator[Trial]:
+    """Attach every profiler to this process for a moment, to see what each can observe on this machine."""
+    from mlms.executor.profiling import try_profilers as tried
+
+    yield from tried(load_plugins(), Context(labels=_no_labels))
 
 
 def _opened(run: Run | str | Path, output: str | Path | None) -> Run:

@@ -41,13 +41,15 @@ class Context:
     """What a component may know about the evaluation it is made for.
 
     ``model`` and ``dataset`` are None where a component is made outside of an evaluation (``mlms predict`` has no
-    dataset). ``labels`` looks a label list up by name and raises UnknownNameError when there is none.
+    dataset). ``labels`` looks a label list up by name and raises UnknownNameError when there is none. ``device_uuid``
+    ("GPU-...") is for profilers: the GPU that the model was loaded to, None where it is on none or nothing is loaded.
     """
 
     labels: Callable[[str], tuple[str, ...]]
     model: ModelAsset | None = None
     dataset: DatasetAsset | None = None
     seed: int = 0
+    device_uuid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

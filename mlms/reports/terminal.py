@@ -17,6 +17,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mlms.reports.counters import counter_lines
 from mlms.reports.format import LONGEST, plain
 from mlms.reports.resources import resource_lines
 from mlms.runs import summary
@@ -72,6 +73,7 @@ def run_panel(record: Mapping[str, Any]) -> ConsoleRenderable:
                 *(("", _text(problem)) for problem in record["scenario"]["problems"]),
                 *((label, _text(text)) for label, text in summary.load_lines(record)),
                 *((label, _text(text)) for label, text in resource_lines(record)),
+                *((label, _text(text)) for label, text in counter_lines(record)),
             ]
         ),
         Padding(

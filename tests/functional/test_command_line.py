@@ -125,7 +125,7 @@ def test_list_filters() -> None:
     assert (nothing.code, nothing.out, nothing.err) == (0, "", "nothing found\n")
 
 
-@pytest.mark.parametrize("what", ["frameworks", "datasets", "processors", "readers", "tasks", "metrics"])
+@pytest.mark.parametrize("what", ["frameworks", "datasets", "processors", "readers", "tasks", "metrics", "profilers"])
 def test_everything_can_be_listed(what: str) -> None:
     ended = mlms("list", what, "--json")
     assert ended.code == 0
@@ -213,6 +213,10 @@ def test_doctor_finds_this_machine_well(monkeypatch: pytest.MonkeyPatch) -> None
     assert ended.code == 0, ended.out
     checks = {entry["check"] for entry in ended.data}
     assert checks >= {"mlms", "processor", "memory", "GPUs", "catalog", "cache", "runs", "plugin builtins"}
+    seen = {entry["check"]: entry["detail"] for entry in ended.data if entry["check"].startswith("profiler ")}
+    assert seen.keys() == {"profiler host", "profiler nvml", "profiler perf"}
+    assert re.fullmatch(r"\d+ figures", seen["profiler host"])
+    assert all("figures" in detail or detail.startswith("off, since") for detail in seen.values())
     Path("runs-file").write_text("in the way")
     monkeypatch.setenv("MLMS_RUNS", "runs-file")
     sick = mlms("doctor")
