@@ -30,18 +30,18 @@ def _lookup(keys: npt.NDArray[np.unsignedinteger], values: Spans, wanted: npt.ND
 
 
 def attribute(records: Records) -> Attribution:
-    """Join work and calls to the spans they were launched in.
+    """Join work to the spans that were open at the calls that launched it; the kinds RUNTIME and DRIVER are needed.
 
     A graph's kernels share one correlation id, their launch's; they go to the span open when their node was captured,
     and where that isn't known to the span of the launch.
     """
-    links, nodes = records.correlations, records.graph_nodes
+    calls, nodes = records.calls, records.graph_nodes
 
     def launched(rows: Rows) -> Spans:
-        return _lookup(links["correlation"], links["span"], rows["correlation"])
+        return _lookup(calls["correlation"], calls["span"], rows["correlation"])
 
     def worked(rows: Rows) -> Spans:
         captured = _lookup(nodes["node"], nodes["span"], rows["graph_node"])
         return np.where((rows["graph_node"] != 0) & (captured != 0), captured, launched(rows))
 
-    return Attribution(worked(records.kernels), worked(records.copies), worked(records.sets), launched(records.calls))
+    return Attribution(worked(records.kernels), worked(records.copies), worked(records.sets), calls["span"])

@@ -24,12 +24,15 @@ _MIB = 1 << 20
 class Stats:
     """Counts since the start. Records emitted by CUPTI = `records` + `dropped` once flushed.
 
+    `calls` counts the API calls handed over, `calls_dropped` those for which there was no memory;
     `rejected` counts buffers refused at the cap; `truncated` buffers that ended inside a record;
     `buffers_outstanding` those that CUPTI has not given back.
     """
 
     records: int
+    calls: int
     dropped: int
+    calls_dropped: int
     rejected: int
     bad_timestamps: int
     unknown_kinds: int
@@ -61,8 +64,8 @@ class _Correlation:
 class Tracer:
     """Traces GPU activity between start and stop; one at a time in a process.
 
-    `push(span_id)` and `pop()` open and close a span on the calling thread, at the price of one C call; they return
-    CUPTI's result code, 0 when all is well. `correlate` is the same as a context manager.
+    `push(span_id)` and `pop()` open and close a span on the calling thread, at the price of one C call; they return 0,
+    12 past 256 open spans (still to be popped), 18 where none is open. `correlate` is the same as a context manager.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Tracer:
         buffer_mib: float = 4,
         max_buffers: int = 64,
         device_buffers: int = 64,
-        queries: bool = False,
+        all_calls: bool = False,
         graph_nodes: bool = True,
         finalize: bool = False,
         timeout_s: float = 10.0,
@@ -80,8 +83,8 @@ class Tracer:
         """Nothing is started, opened or allocated yet.
 
         `device_buffers` limits CUPTI's own pool of 3.2 MB device buffers, and only takes effect before the first CUDA
-        context (0 leaves CUPTI's default). `queries` also records calls that only ask, such as cudaGetDevice, and of
-        the driver's calls all: far more records; without it they are left out where libcupti can (12.6 and later).
+        context (0 leaves CUPTI's default). Of the runtime's calls those are recorded that put work on a device, wait for
+        it or allocate, of the driver's those that put work on a device; `all_calls` takes all, which costs far more.
         `finalize` detaches CUPTI when stopping, which takes its last cost away;
         it is unsafe with CUDA graphs before 12.6. `timeout_s` bounds a flush.
         """
@@ -91,7 +94,7 @@ class Tracer:
             raise ValueError("a tracer needs at least one buffer of 4 KiB")
         self._max_buffers = max_buffers
         self._device_buffers = device_buffers
-        self._queries = queries
+        self._all_calls = all_calls
         self._graph_nodes = graph_nodes
         self._finalize = finalize
         self._timeout_s = timeout_s
@@ -127,7 +130,7 @@ class Tracer:
         options.max_buffers = self._max_buffers
         options.device_buffers = self._device_buffers
         options.kinds, options.kinds_count = kinds, len(self._kinds)
-        options.queries, options.graph_nodes = self._queries, self._graph_nodes
+        options.all_calls, options.graph_nodes = self._all_calls, self._graph_nodes
         failed = self._ffi.new("uint32_t *")
         code = self._lib.pcu_start(options, failed)
         action = f"enabling {Kind(failed[0]).name}" if failed[0] else "starting the tracer"
