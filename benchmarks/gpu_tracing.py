@@ -75,7 +75,7 @@ def run_pycupti(model: Any, forward: Callable[[], None], repeats: int, layers: b
     import pycupti
 
     Kind = pycupti.Kind
-    kinds = [Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET, Kind.RUNTIME, Kind.DRIVER, Kind.CORRELATION]
+    kinds = [Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET, Kind.RUNTIME, Kind.DRIVER]
     found = {}
     tracer = pycupti.Tracer(kinds)
 

@@ -128,7 +128,8 @@ try:
 except pycupti.PycuptiError as error:
     print(json.dumps({"skip": str(error)}))
 else:
-    sets = [metrics.ROOFLINE, metrics.ROOFLINE + metrics.FP32, ("sm__throughput.avg.pct_of_peak_sustained_elapsed",)]
+    everything = metrics.ROOFLINE + metrics.flop_counters("GH100")
+    sets = [metrics.ROOFLINE, everything, ["sm__throughput.avg.pct_of_peak_sustained_elapsed"]]
     try:
         metrics.plan("GH100", ["gpu__time_duration.sum", "dram__bites_read.sum", "nothing.sum"])
     except pycupti.UnknownMetric as error:
@@ -145,6 +146,6 @@ def test_planning_with_a_real_libcupti(run_python):
     if "skip" in said:
         pytest.skip(said["skip"])
     assert "GH100" in said["chips"]
-    assert said["passes"] == [1, 2, 8]
+    assert said["passes"] == [1, 5, 8]
     assert said["bad"] == ["dram__bites_read.sum", "nothing.sum"]
     assert said["counters"] > 3000

@@ -1,38 +1,42 @@
 """Hardware metrics without a GPU: what a chip can count, and how many passes a set of metrics takes."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pycupti import _child, library
 from pycupti.errors import Unavailable, rebuild
 
-#: One pass together on GH100: time, DRAM traffic, achieved occupancy, cycles, L2 sectors, tensor-pipe instructions.
+#: One pass together on GH100: time, DRAM traffic, achieved occupancy, cycles, use of the tensor pipes.
 ROOFLINE = (
     "gpu__time_duration.sum",
     "dram__bytes_read.sum",
     "dram__bytes_write.sum",
     "sm__warps_active.avg.pct_of_peak_sustained_active",
     "sm__cycles_active.avg",
-    "lts__t_sectors.sum",
-    "sm__inst_executed_pipe_tensor_op_hmma.sum",
+    "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active",
 )
-#: Thread-level fp32 instructions; one more pass. FLOPs are 2 ffma + fadd + fmul.
-FP32 = (
-    "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum",
-    "smsp__sass_thread_inst_executed_op_fadd_pred_on.sum",
-    "smsp__sass_thread_inst_executed_op_fmul_pred_on.sum",
+#: Floating-point operations of threads (a fused multiply-add is two) and of tensor instructions, by what they read.
+_FLOPS = re.compile(
+    r"smsp__sass_thread_inst_executed_ops_[fhd]add_[fhd]mul_[fhd]fma_pred_on"
+    r"|sm__ops_path_tensor_src_(?:fp|bf|tf)(?:(?!sparsity|realtime)\w)*"
 )
 
 
-def fp32_flops(values: dict[str, float]) -> float:
-    """Floating-point operations from the FP32 metrics; a fused multiply-add counts two.
+def flop_counters(chip: str) -> tuple[str, ...]:
+    """Return the counters that together are all floating-point operations, some five passes on GH100."""
+    names = (name for kind in available(chip).values() for name in kind)
+    return tuple(f"{name}.sum" for name in sorted(names) if _FLOPS.fullmatch(name))
 
-    >>> fp32_flops(dict(zip(FP32, (10.0, 1.0, 2.0))))
-    23.0
+
+def flops(values: Mapping[str, float]) -> float:
+    """Floating-point operations from the counters of `flop_counters`; those that `values` lacks count nothing.
+
+    >>> flops({"sm__ops_path_tensor_src_fp16.sum": 8.0, "sm__cycles_active.avg": 9.0})
+    8.0
     """
-    ffma, fadd, fmul = (values[name] for name in FP32)
-    return 2 * ffma + fadd + fmul
+    return sum(value for name, value in values.items() if _FLOPS.fullmatch(name.removesuffix(".sum")))
 
 
 @dataclass(frozen=True, slots=True)

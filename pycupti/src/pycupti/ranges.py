@@ -40,6 +40,7 @@ class RangeProfiler:
         """Nothing is opened before `with`."""
         self.names = tuple(names)
         self.passes = 0
+        self.chip = ""
         self._device = device
         self._user = not per_kernel
         self._max_ranges = max_ranges
@@ -65,7 +66,8 @@ class RangeProfiler:
         code = self._lib.pcu_context(self._device, context)
         if code:
             raise Unavailable(f"no CUDA context on device {self._device}: the driver answered {code}")
-        self._host = Host(self._chip(), self._availability())
+        self.chip = self._chip()
+        self._host = Host(self.chip, self._availability())
         try:
             self._config, self.passes = self._host.configure(self.names)
             self._open()
