@@ -171,17 +171,13 @@ static int begins(const char *name, const char *with)
     return strncmp(name, with, strlen(with)) == 0;
 }
 
-/* Whether a call puts work on a device or, of the runtime's, waits for it or allocates. The driver's are also made on
-   behalf of the runtime's, so there only launches count. */
+/* Of the driver's calls those that put work on a device: the runtime's end in them, with the same correlation id, and
+   libraries and Triton make them directly. Of the runtime's those that wait or allocate. */
 static int wanted(uint32_t domain, const char *name)
 {
-    int runtime = domain == DOMAIN_RUNTIME;
-    const char *what = name + (runtime ? 4 : 2);             /* past "cuda" or "cu" */
-    if (!begins(name, runtime ? "cuda" : "cu"))
-        return 0;
-    if (begins(what, "Launch") || begins(what, "GraphLaunch") || begins(what, "Memcpy") || begins(what, "Memset"))
-        return 1;
-    return runtime && (strstr(what, "Synchronize") || begins(what, "Malloc") || begins(what, "Free"));
+    if (domain == DOMAIN_RUNTIME)
+        return begins(name, "cudaMalloc") || begins(name, "cudaFree") || strstr(name, "Synchronize") != NULL;
+    return begins(name, "cuLaunch") || begins(name, "cuGraphLaunch") || begins(name, "cuMemcpy") || begins(name, "cuMemset");
 }
 
 /* Calls are chosen by the names that libcupti gives them, because their numbers differ between versions' headers. */

@@ -208,6 +208,7 @@ RANGE_CONSTANTS = {
     "SUPPORT_YES": "CUPTI_PROFILER_CONFIGURATION_SUPPORTED",
 }
 
+
 def include_folders(header: str) -> list[Path]:
     """Folders that hold `header`, each once."""
     named = [Path(each) for each in os.environ.get("PYCUPTI_CUPTI_INCLUDE", "").split(":") if each]

@@ -93,24 +93,25 @@ def test_calls_that_only_ask_are_left_out_unless_wanted(fake, all_calls):
         fake.synchronize()
         fake.memset(1)
         records = collect(tracer)
-    launched, asked, waited, filled = ["cuLaunchKernel", "cudaLaunchKernel_v7000"], ["cuInit", "cudaGetDevice_v3020"], [
-        "cudaStreamSynchronize_v3020"
-    ], ["cuMemsetD8Async"]
     names = [tracer.call_name(call["domain"], call["function"]) for call in records.calls]
-    assert names == launched + asked * all_calls + waited + filled
+    if not all_calls:
+        assert names == ["cuLaunchKernel", "cudaStreamSynchronize_v3020", "cuMemsetD8Async"]
+    else:
+        launch, query = ["cuLaunchKernel", "cudaLaunchKernel_v7000"], ["cuInit", "cudaGetDevice_v3020"]
+        assert names == [*launch, *query, "cudaStreamSynchronize_v3020", "cuMemsetD8Async"]
 
 
-@pytest.mark.parametrize("kind", [Kind.RUNTIME, Kind.DRIVER])
-def test_calls_of_one_api_alone(fake, kind):
-    with small(kinds=[Kind.KERNEL, kind]) as tracer:
+@pytest.mark.parametrize(("kind", "domains"), [(Kind.RUNTIME, [2]), (Kind.DRIVER, [1])])
+def test_calls_of_one_api_alone(fake, kind, domains):
+    with small(kinds=[Kind.KERNEL, kind], all_calls=True) as tracer:
         fake.launch()
         records = collect(tracer)
-    assert records.calls["domain"].tolist() == [{Kind.DRIVER: 1, Kind.RUNTIME: 2}[kind]]
+    assert records.calls["domain"].tolist() == domains
 
 
 def test_a_call_is_what_its_thread_saw(fake):
     before = time.time_ns()
-    with small() as tracer, tracer.correlate(2**64 - 1):
+    with small(all_calls=True) as tracer, tracer.correlate(2**64 - 1):
         fake.launch()
         records = collect(tracer)
     driver, runtime = records.calls
@@ -123,7 +124,7 @@ def test_a_call_is_what_its_thread_saw(fake):
 
 def test_a_driver_call_with_an_id_of_its_own_is_no_obstacle(fake):
     fake.set(Switch.INNER_IDS, 1)
-    with small() as tracer, tracer.correlate(7):
+    with small(all_calls=True) as tracer, tracer.correlate(7):
         fake.launch()
         records = collect(tracer)
     assert len(set(records.calls["correlation"].tolist())) == 2
@@ -134,8 +135,8 @@ def test_many_more_calls_than_a_log_s_first_piece(fake):
     with small() as tracer, tracer.correlate(9):
         fake.launch(count=50_000)
         records = collect(tracer)
-        assert tracer.stats.calls == fake.told == 100_000
-    assert len(records.calls) == 100_000
+        assert tracer.stats.calls == fake.told == 50_000
+    assert len(records.calls) == 50_000
     assert (np.diff(records.calls["end"].astype(np.int64)) >= 0).all()
     assert (pycupti.attribute(records).kernels == 9).all()
 
@@ -144,7 +145,7 @@ def test_a_callback_after_the_end_is_harmless(fake):
     with small() as tracer:
         fake.launch()
     fake.late()
-    assert len(tracer.drain().calls) == 2
+    assert len(tracer.drain().calls) == 1
     with small() as tracer:
         fake.late()
         assert len(collect(tracer).calls) == 1
@@ -154,7 +155,7 @@ def test_a_call_that_began_before_the_tracer_has_its_end_only(fake):
     with small() as tracer:
         fake.late()
         call = collect(tracer).calls[0]
-    assert 0 < call["start"] <= call["end"]
+    assert 0 < call["start"] <= call["end"] <= time.time_ns()
 
 
 def test_correlation_reaches_kernels_copies_and_calls(fake):
@@ -170,7 +171,7 @@ def test_correlation_reaches_kernels_copies_and_calls(fake):
     assert spans.kernels.tolist() == [11, 0]
     assert spans.copies.tolist() == [12]
     assert spans.sets.tolist() == [11]
-    assert spans.calls.tolist() == [11, 11, 12, 12, 11, 0, 0]
+    assert spans.calls.tolist() == [11, 12, 11, 0]
 
 
 def test_graph_kernels_go_to_the_span_of_their_capture(fake):
@@ -204,7 +205,7 @@ def test_calls_that_are_told_twice_or_never(fake):
         records = collect(tracer)
     expected = [0 if span % 5 == 0 else span for span in range(1, 101)]
     assert pycupti.attribute(records).kernels.tolist() == expected
-    assert len(records.calls) > 2 * 80
+    assert len(records.calls) > 80
 
 
 def test_bad_times_and_unknown_kinds_are_counted_and_harmless(fake):
@@ -239,7 +240,7 @@ def test_two_buffers_lose_records_but_never_count_wrong(fake):
     assert stats.rejected > 0
     assert stats.dropped == fake.lost > 0
     assert len(records.kernels) + stats.dropped == fake.emitted == 20_000
-    assert len(records.calls) == fake.told == 40_000
+    assert len(records.calls) == fake.told == 20_000
     assert stats.buffers_allocated == 2
 
 
@@ -262,14 +263,14 @@ def test_a_flush_waits_for_buffers_that_come_back_late(fake):
     fake.set(Switch.DELAY_US, 50_000)
     with small() as tracer:
         fake.launch(count=100)
-        assert len(collect(tracer)) == 300
+        assert len(collect(tracer)) == 200
 
 
 def test_a_flush_that_gives_nothing_back_is_forced(fake):
     fake.set(Switch.KEEP_BUFFERS, 1)
     with small(timeout_s=0.2) as tracer:
         fake.launch(count=100)
-        assert len(collect(tracer)) == 300
+        assert len(collect(tracer)) == 200
 
 
 def test_a_flush_that_takes_too_long_says_so(fake):
@@ -426,7 +427,7 @@ def test_no_callback_needs_the_gil(fake):
     with small() as tracer:
         fake.holding_gil.fake_launch_many(b"kernel", 7, 20_000)
         fake.holding_gil.fake_wait_returned()
-        assert len(collect(tracer)) == 60_000
+        assert len(collect(tracer)) == 40_000
 
 
 def test_threads_keep_their_own_spans(fake):

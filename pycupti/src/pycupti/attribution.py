@@ -30,7 +30,7 @@ def _lookup(keys: npt.NDArray[np.unsignedinteger], values: Spans, wanted: npt.ND
 
 
 def attribute(records: Records) -> Attribution:
-    """Join work to the spans that were open at the calls that launched it; the kinds RUNTIME and DRIVER are needed.
+    """Join work to the spans that were open at the calls that launched it, for which the kind DRIVER is needed.
 
     A graph's kernels share one correlation id, their launch's; they go to the span open when their node was captured,
     and where that isn't known to the span of the launch.

@@ -6,7 +6,8 @@ from enum import IntEnum
 class Kind(IntEnum):
     """What can be traced; a value is the number of CUPTI's activity kind.
 
-    RUNTIME and DRIVER, the API calls, are taken by callbacks rather than as CUPTI's records.
+    DRIVER and RUNTIME, the API calls, are taken by callbacks rather than as CUPTI's records: of the driver's those that
+    put work on a device (the runtime's end in them), of the runtime's those that wait or allocate.
     """
 
     MEMCPY = 1

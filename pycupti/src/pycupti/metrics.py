@@ -17,26 +17,31 @@ ROOFLINE = (
     "sm__cycles_active.avg",
     "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active",
 )
-#: Floating-point operations of threads (a fused multiply-add is two) and of tensor instructions, by what they read.
+#: Floating-point instructions of threads, and operations of tensor instructions by what they read.
 _FLOPS = re.compile(
-    r"smsp__sass_thread_inst_executed_ops_[fhd]add_[fhd]mul_[fhd]fma_pred_on"
-    r"|sm__ops_path_tensor_src_(?:fp|bf|tf)(?:(?!sparsity|realtime)\w)*"
+    r"smsp__sass_thread_inst_executed_op_[fhd](?P<operation>add|mul|fma)_pred_on\.sum"
+    r"|sm__ops_path_tensor_src_(?:fp|bf|tf)(?:(?!sparsity|realtime)\w)*\.sum"
 )
 
 
 def flop_counters(chip: str) -> tuple[str, ...]:
-    """Return the counters that together are all floating-point operations, some five passes on GH100."""
-    names = (name for kind in available(chip).values() for name in kind)
-    return tuple(f"{name}.sum" for name in sorted(names) if _FLOPS.fullmatch(name))
+    """Return the counters that together hold all floating-point operations, some five passes on GH100."""
+    names = (f"{name}.sum" for kind in available(chip).values() for name in kind)
+    return tuple(sorted(filter(_FLOPS.fullmatch, names)))
 
 
 def flops(values: Mapping[str, float]) -> float:
-    """Floating-point operations from the counters of `flop_counters`; those that `values` lacks count nothing.
+    """Floating-point operations from the counters of `flop_counters`, a multiply-add being two.
 
-    >>> flops({"sm__ops_path_tensor_src_fp16.sum": 8.0, "sm__cycles_active.avg": 9.0})
-    8.0
+    >>> flops({"sm__ops_path_tensor_src_fp16.sum": 8.0, "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum": 2.0})
+    12.0
     """
-    return sum(value for name, value in values.items() if _FLOPS.fullmatch(name.removesuffix(".sum")))
+    total = 0.0
+    for name, value in values.items():
+        found = _FLOPS.fullmatch(name)
+        if found:
+            total += value * (2 if found["operation"] == "fma" else 1)
+    return total
 
 
 @dataclass(frozen=True, slots=True)

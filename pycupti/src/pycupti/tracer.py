@@ -83,8 +83,8 @@ class Tracer:
         """Nothing is started, opened or allocated yet.
 
         `device_buffers` limits CUPTI's own pool of 3.2 MB device buffers, and only takes effect before the first CUDA
-        context (0 leaves CUPTI's default). Of the runtime's calls those are recorded that put work on a device, wait
-        for it or allocate, of the driver's those that put work on a device; `all_calls` takes all, at a far higher cost.
+        context (0 leaves CUPTI's default). `all_calls` takes every call of the APIs in `kinds`, also those that only
+        ask, such as cudaGetDevice, and the runtime's above the driver's: far more, at a far higher cost.
         `finalize` detaches CUPTI when stopping, which takes its last cost away;
         it is unsafe with CUDA graphs before 12.6. `timeout_s` bounds a flush.
         """

@@ -235,9 +235,8 @@ static void call_end(api_call *call)
         tell_call(DOMAIN_DRIVER, call->driver, CALL_EXITS, call->inner, &call->inner_slot);
     if (call->runtime)
         tell_call(DOMAIN_RUNTIME, call->runtime, CALL_EXITS, call->correlation, &call->outer_slot);
-    for (int i = each(FAKE_DUPLICATES, calls); i > 0; i--)
-        tell_call(call->runtime ? DOMAIN_RUNTIME : DOMAIN_DRIVER, call->runtime ? call->runtime : call->driver,
-                  CALL_EXITS, call->correlation, &call->outer_slot);
+    if (each(FAKE_DUPLICATES, calls) && call->driver)
+        tell_call(DOMAIN_DRIVER, call->driver, CALL_EXITS, call->inner, &call->inner_slot);
 }
 
 static void emit_kernel(const char *name, uint32_t stream, uint32_t correlation, uint64_t node)
