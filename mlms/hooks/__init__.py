@@ -3,6 +3,7 @@
 from mlms.hooks.specs import hookimpl
 from mlms.hooks.types import (
     Batch,
+    Checkpoints,
     Classification,
     Component,
     Context,
@@ -26,6 +27,7 @@ from mlms.runs.run import Run
 
 __all__ = [
     "Batch",
+    "Checkpoints",
     "Classification",
     "Component",
     "Context",

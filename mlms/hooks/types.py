@@ -200,6 +200,15 @@ class Watched(Protocol):
 
 
 @runtime_checkable
+class Checkpoints(Protocol):
+    """What an observed predictor may have too, where it has to put away what it recorded every now and then."""
+
+    def checkpoint(self) -> None:
+        """Called after each prediction, in its thread, outside of any timing; other threads may be predicting."""
+        ...
+
+
+@runtime_checkable
 class Observable(Protocol):
     """A predictor that has spans below the level "model"; its framework's ``levels`` say down to which."""
 

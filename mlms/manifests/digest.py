@@ -32,7 +32,7 @@ def digest_of(evaluation: Evaluation, data_path: str | None) -> str:
         del data[key]
     for asset in ("model", "framework", "dataset"):
         data[asset] = {key: value for key, value in data[asset].items() if key not in _TELLS_NOTHING}
-    data["trace"] = {"level": evaluation.trace.level}
+    data["trace"] = {"level": evaluation.trace.level} | ({"leveled": True} if evaluation.trace.leveled else {})
     data["execution"] = {"cold_start": evaluation.execution.cold_start, "gc": evaluation.execution.gc}
     data["dataset"]["path"] = data_path
     weights = evaluation.model.source.weights
