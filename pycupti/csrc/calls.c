@@ -5,9 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core.h"
 
@@ -24,7 +22,7 @@ typedef struct chunk {
 typedef struct call_log {
     struct call_log *next;
     chunk *first, *last;
-    uint32_t thread;
+    uint64_t thread;
     _Atomic uint64_t dropped;
     atomic_int ended;                    /* its thread is gone */
 } call_log;
@@ -94,7 +92,7 @@ static call_log *log_new(void)
             munmap(made, sizeof *made);
         return NULL;
     }
-    made->thread = (uint32_t)syscall(SYS_gettid);
+    made->thread = (uint64_t)pthread_self();
     pthread_setspecific(key, made);
     pthread_mutex_lock(&lock);
     made->next = atomic_load(&logs);

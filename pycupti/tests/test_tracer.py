@@ -117,7 +117,7 @@ def test_a_call_is_what_its_thread_saw(fake):
     driver, runtime = records.calls
     assert before <= runtime["start"] <= driver["start"] <= driver["end"] <= runtime["end"] <= time.time_ns()
     assert runtime["correlation"] == driver["correlation"] == records.kernels[0]["correlation"]
-    assert {int(driver["thread"]), int(runtime["thread"])} == {threading.get_native_id()}
+    assert {int(driver["thread"]), int(runtime["thread"])} == {threading.get_ident()}
     assert {int(driver["span"]), int(runtime["span"])} == {2**64 - 1}
     assert runtime["result"] == 0
 
@@ -485,3 +485,16 @@ def test_senseless_options_are_refused():
         pycupti.Tracer(max_buffers=0)
     with pytest.raises(ValueError, match="at least one buffer"):
         pycupti.Tracer(buffer_mib=0)
+
+
+def test_work_knows_the_call_that_launched_it(fake):
+    with small() as tracer:
+        fake.launch(count=3)
+        fake.memset(1)
+        records = collect(tracer)
+    assert pycupti.launching_calls(records, records.kernels).tolist() == [0, 1, 2]
+    assert pycupti.launching_calls(records, records.sets).tolist() == [3]
+    with small(kinds=[Kind.KERNEL]) as tracer:
+        fake.launch()
+        records = collect(tracer)
+    assert pycupti.launching_calls(records, records.kernels).tolist() == [-1]
