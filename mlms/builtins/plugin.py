@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlms.builtins import exporters, metrics, processors, pytorch, readers, tasks
-from mlms.hooks import Component, Dataset, Exporter, Framework, Metric, Processor, Task, hookimpl
+from mlms.builtins import cupti, exporters, metrics, processors, pytorch, readers, tasks
+from mlms.hooks import Component, Dataset, Exporter, Framework, Metric, Processor, Profiler, Task, hookimpl
 
 
 @hookimpl
@@ -31,6 +31,11 @@ def mlms_tasks() -> Iterable[Component[Task]]:
 @hookimpl
 def mlms_metrics() -> Iterable[Component[Metric]]:
     return metrics.COMPONENTS
+
+
+@hookimpl
+def mlms_profilers() -> Iterable[Component[Profiler]]:
+    return cupti.COMPONENTS
 
 
 @hookimpl

@@ -243,6 +243,19 @@ class Profiler(Protocol):
 
 
 @runtime_checkable
+class Replays(Protocol):
+    """A profiler that may have this too: figures that need predictions of their own, such as hardware counters."""
+
+    def replay(self, predict: Callable[[], object], recorder: Recorder) -> None:
+        """Add to what ``recorder`` has, calling ``predict`` as often as that takes.
+
+        Called once, after the contexts of all profilers have ended and when nothing is observed or measured any more.
+        ``predict`` is one prediction of a batch like those that were recorded, not recorded itself.
+        """
+        ...
+
+
+@runtime_checkable
 class CountsFlops(Protocol):
     """A predictor that may have this too; without it no FLOPs are reported."""
 

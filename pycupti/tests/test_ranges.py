@@ -100,7 +100,15 @@ def test_an_error_inside_a_pass_ends_the_pass(fake):
 
 def test_planning(fake):
     assert metrics.chips() == ("FAKE100", "FAKE200")
-    assert metrics.available("FAKE100")["counter"] == ("fake__bytes", "fake__cycles", "fake__launches", "fake__slow")
+    counters = metrics.available("FAKE100")["counter"]
+    assert {"fake__bytes", "fake__cycles", "fake__launches", "fake__slow"} <= set(counters)
+    assert metrics.known("FAKE100", metrics.ROOFLINE) == (
+        "dram__bytes_read.sum",
+        "dram__bytes_write.sum",
+        "sm__warps_active.avg.pct_of_peak_sustained_active",
+    )
+    assert metrics.flop_counters("FAKE100") == ("smsp__sass_thread_inst_executed_op_ffma_pred_on.sum",)
+    assert metrics.chip() == "FAKE100"
     assert metrics.submetrics("FAKE100", "fake__bytes") == (".sum",)
     assert metrics.plan("FAKE100", ["fake__bytes.sum"]).passes == 1
     assert metrics.plan("FAKE100", ["fake__bytes.sum", "fake__slow.sum"]).passes == 3

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pycupti import _child, library
-from pycupti.errors import Unavailable, rebuild
+from pycupti.errors import Unavailable, check, rebuild
+from pycupti.probing import open_cupti
 
 #: One pass together on GH100: time, DRAM traffic, achieved occupancy, cycles, use of the tensor pipes.
 ROOFLINE = (
@@ -22,6 +23,12 @@ _FLOPS = re.compile(
     r"smsp__sass_thread_inst_executed_op_[fhd](?P<operation>add|mul|fma)_pred_on\.sum"
     r"|sm__ops_path_tensor_src_(?:fp|bf|tf)(?:(?!sparsity|realtime)\w)*\.sum"
 )
+
+
+def known(chip: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those metrics of `names` whose base the chip has."""
+    bases = {name for kind in available(chip).values() for name in kind}
+    return tuple(name for name in names if name.partition(".")[0] in bases)
 
 
 def flop_counters(chip: str) -> tuple[str, ...]:
@@ -68,6 +75,18 @@ def _ask(task: str, **argument: Any) -> Any:
     if "value" in answer:
         return answer["value"]
     raise rebuild(answer["error"], answer["arguments"])
+
+
+def chip(device: int = 0) -> str:
+    """Return the name of a device's chip, such as GH100; loads libcupti in this process.
+
+    Raises Unavailable on a machine without a GPU, or with a libcupti before 12.6.
+    """
+    open_cupti()
+    module = library.core()
+    name = module.ffi.new("const char **")
+    check(module.lib.pcu_chip_name(device, name), "asking for the chip's name")
+    return str(module.ffi.string(name[0]).decode())
 
 
 def chips() -> tuple[str, ...]:

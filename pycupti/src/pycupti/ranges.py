@@ -10,6 +10,7 @@ from pycupti.conflict import conflict
 from pycupti.errors import Unavailable, check
 from pycupti.host import Host
 from pycupti.library import core
+from pycupti.metrics import chip
 from pycupti.probing import METRICS_API, open_cupti
 
 
@@ -40,7 +41,6 @@ class RangeProfiler:
         """Nothing is opened before `with`."""
         self.names = tuple(names)
         self.passes = 0
-        self.chip = ""
         self._device = device
         self._user = not per_kernel
         self._max_ranges = max_ranges
@@ -66,8 +66,7 @@ class RangeProfiler:
         code = self._lib.pcu_context(self._device, context)
         if code:
             raise Unavailable(f"no CUDA context on device {self._device}: the driver answered {code}")
-        self.chip = self._chip()
-        self._host = Host(self.chip, self._availability())
+        self._host = Host(chip(self._device), self._availability())
         try:
             self._config, self.passes = self._host.configure(self.names)
             self._open()
@@ -75,11 +74,6 @@ class RangeProfiler:
             self._host.__exit__(None, None, None)
             raise
         return self
-
-    def _chip(self) -> str:
-        name = self._ffi.new("const char **")
-        check(self._lib.pcu_chip_name(self._device, name), "asking for the chip's name")
-        return str(self._ffi.string(name[0]).decode())
 
     def _availability(self) -> Any:
         size = self._ffi.new("size_t *")
