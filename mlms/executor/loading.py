@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mlms.errors import MlmsError, ModelError
@@ -40,7 +40,9 @@ class LoadedModel:
         """Have what is below each prediction recorded; ``batch`` is one to describe the layers with."""
         if not isinstance(self.predictor, Observable):
             raise ModelError(f"'{self.name}' can't be observed, though its framework has the trace level {level}")
-        with self.predictor.observe(recorder, level, batch) as watched:
+        with ExitStack() as stack:
+            with blaming(f"model '{self.name}' failed to be observed", ModelError):
+                watched = stack.enter_context(self.predictor.observe(recorder, level, batch))
             self._predict = watched.predict
             self.checkpoint = _checkpoint(watched, recorder)
             try:

@@ -101,7 +101,9 @@ class Passes:
     def run(self, level: str, logs: Path, region: AbstractContextManager[object], step: MakeStep) -> Pass:
         """Warm up and measure at ``level``."""
         evaluation, model = self.evaluation, self.model
-        with observed(level, model, self.some, self.tracing, self.folder) as recorder:
+        folder = self.folder / level
+        folder.mkdir()
+        with observed(level, model, self.some, self.tracing, folder) as recorder:
             with step("warm_up", **{LEVEL: level}) as warming_up:
                 began = perf_counter_ns()
                 warmed_up = warm_up(evaluation, model, self.loaded)

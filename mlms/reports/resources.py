@@ -12,7 +12,7 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def resource_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Labels and texts: which repeat it is, cold start, memory, processor time, energy, arithmetic."""
+    """Labels and texts: which repeat it is, cold start, memory, processor time, energy, arithmetic, tracing."""
     if repeat := record.get("repeat"):
         yield "repeat", f"{repeat['index']} of {repeat['of']}"
     if cold := record.get("cold_start"):
@@ -31,6 +31,13 @@ def resource_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if (flops := taken.get("flops_per_sample")) is not None:
         intensity = taken.get("arithmetic_intensity")
         yield "arithmetic", _count(flops) + ("" if intensity is None else f", {intensity:,.3g} FLOPs/byte")
+    trace = record.get("trace") or {}
+    if len(levels := trace.get("levels") or []) > 1:
+        shallowest, *deeper = levels
+        added = ", ".join(f"{entry['level']} {entry['overhead']:+.1%}" for entry in deeper)
+        yield "levels", f"{shallowest['level']} {format_duration(shallowest['median_ns'])}, {added}"
+    if spilled := trace.get("spilled"):
+        yield "trace", f"{trace['spans']:,} spans, {spilled:,} parts of them went through the disk"
 
 
 def _count(flops: float) -> str:

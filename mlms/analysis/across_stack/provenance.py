@@ -22,4 +22,7 @@ def provenance(record: Mapping[str, Any], level: str) -> str | None:
         return f"Measured at level {taken['level']}: nothing was recorded below the predictions."
     added = taken["overhead"]
     longer = f"{added:.1%} longer" if added >= 0 else f"{-added:.1%} less, which can only be noise,"
-    return f"Measured at level {taken['level']}, where the median prediction takes {longer} than at level {runs[0]['level']}."
+    return (
+        f"Measured at level {taken['level']}, where the median prediction takes {longer} than at level "
+        f"{runs[0]['level']}."
+    )

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
+from mlms.builtins.pytorch.failures import failure
 from mlms.builtins.pytorch.layers import Layer, describe_calls, layers_of, wrapped
 from mlms.builtins.pytorch.onednn import verbose
 from mlms.builtins.pytorch.operators import OperatorTrace
@@ -46,17 +46,15 @@ def observed(predictor: PyTorchPredictor, recorder: Recorder, level: str, batch:
     predict = recorder.intern(
         f"predict {predictor.name}", "model", {"mlms.batch_size": max(len(array) for array in batch.values())}
     )
-    inputs = predictor.input_transfer(batch)
+    layers = layers_of(predictor.module) if depth(level) >= depth("layer") and not predictor.compiled else ()
+    identifiers = _names(recorder, layers, predictor, batch)
     with ExitStack() as stack:
         trace = _operators(stack, predictor, recorder, predict, level)
         record = recorder.wrap if trace is None else trace.marked
         if depth(level) >= depth("framework"):
             for phase in PHASES:
                 _shadow(stack, predictor, phase, record(getattr(predictor, phase), recorder.intern(phase, "framework")))
-        if depth(level) >= depth("layer") and not predictor.compiled:
-            layers = layers_of(predictor.module)
-            identifiers = _names(recorder, layers, predictor.module, inputs)
-            stack.enter_context(wrapped(layers, lambda forward, layer: record(forward, identifiers[layer.name])))
+        stack.enter_context(wrapped(layers, lambda forward, layer: record(forward, identifiers[layer.name])))
         if trace is None:
             yield Observed(recorder.wrap(predictor.predict, predict), _nothing)
         else:
@@ -81,8 +79,14 @@ def _operators(
     return trace
 
 
-def _names(recorder: Recorder, layers: Sequence[Layer], module: Any, inputs: Sequence[Tensor]) -> dict[str, int]:
-    calls = describe_calls(module, layers, inputs)
+def _names(recorder: Recorder, layers: Sequence[Layer], predictor: PyTorchPredictor, batch: Batch) -> dict[str, int]:
+    """Each layer's identifier in the recorder, by its name."""
+    if not layers:
+        return {}
+    try:
+        calls = describe_calls(predictor.module, layers, predictor.input_transfer(batch))
+    except Exception as error:
+        raise failure(error, predictor.name, "predicting, to describe its layers,") from error
     identifiers = {layer.name: recorder.intern(layer.name, "layer", layer.attributes) for layer in layers}
     for name, identifier in identifiers.items():
         recorder.names[identifier].calls = calls[name]

@@ -224,6 +224,8 @@ class OperatorTrace:
         In a thread that makes no predictions of its own, that is the last one that any thread had begun. What runs
         outside of predictions is left out.
         """
+        if not threads:
+            return
         marks = {thread: self._marks(intervals) for thread, intervals in threads.items()}
         everyone = _joined(list(marks.values()))
         for thread, intervals in threads.items():
@@ -250,7 +252,7 @@ class OperatorTrace:
 
 
 def _joined(marks: list[_Marks]) -> _Marks:
-    start = np.concatenate([each.start for each in marks] or [np.empty(0, np.int64)])
+    start = np.concatenate([each.start for each in marks])
     order = np.argsort(start, kind="stable")
     rest = [np.concatenate([getattr(each, name) for each in marks])[order] for name in ("end", "move", "thread")]
     return _Marks(start[order], *rest)

@@ -31,6 +31,19 @@ def test_all_that_is_known_is_said() -> None:
     ]
 
 
+def test_what_tracing_adds_and_what_memory_could_not_hold_is_said() -> None:
+    levels = [
+        {"level": "model", "predictions": 100, "median_ns": 342_000, "overhead": 0.0},
+        {"level": "framework", "predictions": 100, "median_ns": 341_000, "overhead": -0.003},
+        {"level": "layer", "predictions": 100, "median_ns": 347_000, "overhead": 0.0146},
+    ]
+    trace = {"level": "layer", "spans": 4_000_000, "levels": levels, "spilled": 3}
+    assert list(resource_lines({"trace": trace})) == [
+        ("levels", "model 342.0 µs, framework -0.3%, layer +1.5%"),
+        ("trace", "4,000,000 spans, 3 parts of them went through the disk"),
+    ]
+
+
 def test_what_is_not_known_is_left_out() -> None:
     assert list(resource_lines({})) == []
     assert list(resource_lines({"repeat": None, "cold_start": None, "resources": {"flops_per_sample": 2.0}})) == [
