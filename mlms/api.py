@@ -159,6 +159,29 @@ def load_plugins() -> Components:
     return load_components([(Plugin("builtins", "mlms", mlms.__version__), plugin)])
 
 
+def try_profilers() -> Iterator[tuple[str, str]]:
+    """Attach each profiler for a moment: its name, and what it says is off here ("" where nothing is).
+
+    Those that only replay predictions have nothing to say without one, and are left out.
+    """
+    from mlms.errors import PluginError
+    from mlms.executor.binding import make
+    from mlms.hooks.types import Replays
+    from mlms.tracing.recorder import Recorder
+
+    for registered in load_plugins().profilers:
+        recorder = Recorder()
+        try:
+            profiler = make(registered, {}, Context(labels=_no_labels))
+            if isinstance(profiler, Replays):
+                continue
+            with profiler.attach(recorder):
+                pass
+        except PluginError as error:
+            recorder.notes.append(error.message)
+        yield registered.component.name, "; ".join(recorder.notes)
+
+
 def load_catalog(assets: Sequence[str | Path] = ()) -> Catalog:
     """The assets on the search path: shipped, plugins', ``./assets``, ``$MLMS_ASSETS``, then ``assets``."""
     return Catalog(search_path(extra=[Path(folder) for folder in assets], plugins=_asset_folders()))

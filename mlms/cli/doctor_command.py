@@ -86,6 +86,8 @@ def _checks(assets: tuple[Path, ...]) -> Iterator[Mapping[str, Any]]:
         yield _result(
             f"plugin {plugin.name}", plugin.error is None, str(plugin), last[0], "mlms plugins shows it whole"
         )
+    for name, off in api.try_profilers():
+        yield _passed(f"profiler {name}", off.removeprefix(f"{name}: ") or "works here")
     catalog = api.load_catalog(assets)
     for folder in catalog.folders:
         yield _passed("assets", str(folder) if folder.is_dir() else f"{folder} (not there)")

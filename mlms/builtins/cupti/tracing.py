@@ -39,8 +39,9 @@ class CuptiTracing:
 
 
 def _started(pycupti: ModuleType, recorder: Recorder) -> Any:
-    # Detached at the end, or every later launch of this process would cost more than it did before.
-    tracer = pycupti.Tracer(finalize=pycupti.probe().finalizable)
+    # A graph's kernels belong to the prediction that launches it, not to the one that captured it. CUPTI is detached at
+    # the end, or every later launch of this process would cost more than it did before.
+    tracer = pycupti.Tracer(graph_nodes=False, finalize=pycupti.probe().finalizable)
     try:
         tracer.start()
     except pycupti.PycuptiError as error:

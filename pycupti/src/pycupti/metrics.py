@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pycupti import _child, library
@@ -60,10 +61,14 @@ class Plan:
     passes: int
 
 
-def _ask(task: str, **argument: Any) -> Any:
+def _path() -> str:
     path = library.find()
     if path is None:
         raise Unavailable("no libcupti found", "pip install nvidia-cuda-cupti, or set PYCUPTI_LIBCUPTI to its path")
+    return path
+
+
+def _ask(task: str, path: str, **argument: Any) -> Any:
     outcome = _child.run(task, {"path": path, **argument})
     answer = outcome.steps.get("answer")
     if answer is None:
@@ -91,17 +96,22 @@ def chip(device: int = 0) -> str:
 
 def chips() -> tuple[str, ...]:
     """Return the chips that the installed libcupti knows, such as GH100."""
-    return tuple(_ask("chips"))
+    return tuple(_ask("chips", _path()))
 
 
 def available(chip: str) -> dict[str, tuple[str, ...]]:
     """Return a chip's base metrics by type: counter, ratio, throughput."""
-    return {kind: tuple(names) for kind, names in _ask("available", chip=chip).items()}
+    return _available(_path(), chip)
+
+
+@lru_cache(maxsize=8)
+def _available(path: str, chip: str) -> dict[str, tuple[str, ...]]:
+    return {kind: tuple(names) for kind, names in _ask("available", path, chip=chip).items()}
 
 
 def submetrics(chip: str, metric: str) -> tuple[str, ...]:
     """Return what can follow a base metric's name, such as `.sum` and `.avg.per_second`."""
-    return tuple(_ask("submetrics", chip=chip, metric=metric))
+    return tuple(_ask("submetrics", _path(), chip=chip, metric=metric))
 
 
 def plan(chip: str, names: Iterable[str]) -> Plan:
@@ -110,4 +120,4 @@ def plan(chip: str, names: Iterable[str]) -> Plan:
     Raises UnknownMetric naming all that the chip lacks, with the nearest that it has.
     """
     wanted = tuple(names)
-    return Plan(chip, wanted, _ask("plan", chip=chip, names=list(wanted)))
+    return Plan(chip, wanted, _ask("plan", _path(), chip=chip, names=list(wanted)))
