@@ -3,7 +3,7 @@
 import atexit
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -48,17 +48,16 @@ class Stats:
 class _Correlation:
     """Opens a span on this thread; made by Tracer.correlate."""
 
-    __slots__ = ("_lib", "_span")
+    __slots__ = ("_pop", "_push", "_span")
 
-    def __init__(self, lib: Any, span: int) -> None:
-        self._lib = lib
-        self._span = span
+    def __init__(self, push: Callable[[int], int], pop: Callable[[], int], span: int) -> None:
+        self._push, self._pop, self._span = push, pop, span
 
     def __enter__(self) -> None:
-        self._lib.pcu_push(self._span)
+        self._push(self._span)
 
     def __exit__(self, *_: object) -> None:
-        self._lib.pcu_pop()
+        self._pop()
 
 
 class Tracer:
@@ -185,7 +184,7 @@ class Tracer:
 
     def correlate(self, span_id: int) -> _Correlation:
         """Attribute what this thread launches inside the `with` to a span (an 8-byte id, not 0)."""
-        return _Correlation(self._lib, span_id)
+        return _Correlation(self.push, self.pop, span_id)
 
     @property
     def running(self) -> bool:
