@@ -120,5 +120,3 @@ void calls_activate(int active);
 /* Moves what has been logged into a table; one thread at a time. */
 void calls_collect(pcu_table *table, call_counts *counts);
 void calls_forked(void);
-
-uint64_t now_ns(void);

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pycupti.conflict import conflict
 from pycupti.errors import Conflict, check
@@ -26,7 +26,7 @@ class Stats:
 
     `calls` counts the API calls handed over, `calls_dropped` those for which there was no memory;
     `rejected` counts buffers refused at the cap; `truncated` buffers that ended inside a record;
-    `buffers_outstanding` those that CUPTI has not given back.
+    `buffers_outstanding` those that CUPTI has not given back; `decode_ns` is processor time of the thread that decodes.
     """
 
     records: int
