@@ -118,7 +118,8 @@ def _execute(
                 with step("harness"):
                     cost = harness_cost(evaluation, loaded)
                 some = batch_of(loaded, tuple(range(min(evaluation.batch_size, len(loaded)))))
-                where = replace(bound.context, device_uuid=model.describe().get("device_uuid"))
+                about = model.describe()
+                where = replace(bound.context, device=about.get("device"), device_uuid=about.get("device_uuid"))
                 passes = Passes(
                     evaluation, model, loaded, total, some, tracing, folder, session.components, where, progress
                 )

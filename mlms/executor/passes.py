@@ -19,7 +19,7 @@ import numpy as np
 from mlms.executor.loading import LoadedModel
 from mlms.executor.measuring import run_scenario
 from mlms.executor.observing import observed, prediction_spans, recorded_spans
-from mlms.executor.profiling import profiled
+from mlms.executor.profiling import profiled, replayed
 from mlms.executor.warming import WarmUp, warm_up
 from mlms.hooks.components import Components
 from mlms.hooks.types import Batch, Context
@@ -116,7 +116,9 @@ class Passes:
         folder.mkdir()
         recorder, region = Recorder(folder), MeasuredRegion(evaluation.execution.gc)
         with (
-            profiled(evaluation, self.components, self.context, recorder, level if self.tracing.enabled else "none"),
+            profiled(
+                evaluation, self.components, self.context, recorder, level if self.tracing.enabled else "none"
+            ) as on,
             observed(level, model, self.some, self.tracing, recorder) as deep,
         ):
             with step("warm_up", **{LEVEL: level}) as warming_up:
@@ -128,4 +130,5 @@ class Passes:
                 measurement, seeds = run_scenario(
                     evaluation, model, self.loaded, self.total, warmed_up.expected_ns, logs, self.progress, region
                 )
+        replayed(on, lambda: model.predict(self.some), recorder)
         return Pass(level, warmed_up, measurement, seeds, steps, region, recorder, deep)
