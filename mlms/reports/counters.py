@@ -175,9 +175,11 @@ def _spread(lines: Sequence[tuple[npt.NDArray[np.int64], Floats]]) -> list[tuple
 
 def _height(low: float, high: float) -> Axis:
     """From 0 on, unless the figure stays so far from it that its course would not be seen."""
-    if low < 0 or high - low < 0.1 * abs(high):
-        margin = max(high - low, 0.02 * abs(high), 1e-9) / 2
-        return Axis(low - margin, high + margin) if high else Axis(0.0, 1.0)
+    if low == high == 0:
+        return Axis(0.0, 1.0)
+    if low < 0 or high - low < 0.1 * high:
+        margin = max(high - low, 0.02 * abs(high)) / 2
+        return Axis(low - margin, high + margin)
     return Axis(0.0, 1.05 * high)
 
 
