@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from mlms.analysis.intervals import CONFIDENCE, Interval
+from mlms.analysis.intervals import CONFIDENCE, Interval, student_quantile
 
-RESAMPLES = 1000
+RESAMPLES = 2000
 _BLOCKS = 32
 _OVERLAP = 4
 _GRID = 1024
@@ -28,15 +29,53 @@ def block_length(count: int) -> int:
     return max(1, round(count / _BLOCKS), round(math.pow(count, 1 / 3)))
 
 
+def blocks(count: int) -> int:
+    """How many blocks a series of ``count`` values has."""
+    return -(-count // block_length(count))
+
+
+def expanded(confidence: float, blocks: int) -> float:
+    """The share of the resamples to take between the ends of an interval, so that it has ``confidence``, where two
+    series of so many ``blocks`` each are set against one another.
+
+    The plain percentile interval is that of a normal distribution whose variance is known; few blocks know it badly
+    and give it too small by (n - 1) / n (Hesterberg, "What Teachers Should Know About the Bootstrap", Am. Stat. 69,
+    2015: the expanded percentile interval).
+
+    >>> [round(expanded(0.95, blocks), 3) for blocks in (16, 32, 1000)]
+    [0.965, 0.958, 0.95]
+    """
+    if blocks < 2:
+        return 1.0
+    reach = student_quantile(2 * (blocks - 1), confidence) * math.sqrt(blocks / (blocks - 1))
+    return 2 * NormalDist().cdf(reach) - 1
+
+
+def effective_size(values: npt.NDArray[np.integer | np.floating]) -> float:
+    """How many of the values the variance rests on: the square of the sum of squared deviations by that of their fourth
+    powers, which is the number of values by their kurtosis.
+
+    With a few stalls of ten times the rest it is hardly more than the number of stalls.
+
+    >>> effective_size(np.array([1, 2] * 50)), round(effective_size(np.array([1] * 99 + [1000])), 1)
+    (100.0, 1.0)
+    """
+    squares = (values - values.mean()) ** 2
+    total = float((squares**2).sum())
+    return float(squares.sum()) ** 2 / total if total > 0 else float(len(values))
+
+
 def block_weights(count: int, seed: Seed, resamples: int = RESAMPLES) -> tuple[npt.NDArray[np.int64], int, Floats]:
     """A moving-block bootstrap (Künsch 1989) of ``count`` values: starts of blocks, their length, and how often each
     resample takes each block, shape (resamples, blocks). Starts lie a quarter of a block apart.
     """
     length = block_length(count)
-    taken = -(-count // length)
+    taken = blocks(count)
     starts = np.unique(np.linspace(0, count - length, min(count - length + 1, _OVERLAP * taken)).astype(np.int64))
-    random = np.random.default_rng(seed)
-    weights = random.multinomial(taken, np.full(len(starts), 1 / len(starts)), size=resamples)
+    # Blocks drawn one by one and counted: a hundredth of the time that multinomial numbers take.
+    drawn = np.random.default_rng(seed).integers(0, len(starts), (resamples, taken))
+    cells = (drawn + np.arange(resamples)[:, None] * len(starts)).ravel()
+    weights = np.bincount(cells, minlength=resamples * len(starts)).reshape(resamples, len(starts))
     return starts, length, weights.astype(np.float64)
 
 

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlms.analysis.bootstrap import block_quantiles, block_rates
+from mlms.analysis.bootstrap import block_quantiles, block_rates, blocks, effective_size, expanded
 from mlms.analysis.effects import Effect, ratio_verdict
 from mlms.analysis.intervals import CONFIDENCE, Interval, welch_ratio
 from mlms.analysis.measured import Measured
 
 REPEATS = 3
 """Fewest repeats that intervals across them are taken from."""
-FEW_BEYOND = 100
+FEW_BEYOND, FEW_EFFECTIVE = 100, 15
 TAIL_CONFIDENCE = 0.99
-"""For a percentile with fewer queries beyond it, where a bootstrap's intervals are too narrow."""
+"""Where a bootstrap's intervals are too narrow: of a percentile with fewer queries beyond it than ``FEW_BEYOND``, of a
+throughput whose variance rests on fewer (``effective_size``) than ``FEW_EFFECTIVE``."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,6 +37,8 @@ class Speed:
     deviations: Mapping[str, Floats]
     queries: int
     """Of the smallest run."""
+    effective: float
+    """Of them, those that the variance of the throughput rests on; of the run with the fewest."""
     steady: bool
     """Whether no run was found drifting, bimodal or otherwise not steady."""
 
@@ -44,12 +47,16 @@ class Speed:
         measured = [run for run in runs if run.record.get("latency") and run.record.get("throughput")]
         figures = tuple(_figures(run.record) for run in measured)
         logs: dict[str, Floats] = {}
+        effective = math.inf
         for number, run in enumerate(measured):
-            for metric, factors in _deviations(run, [seed, number]).items():
-                logs[metric] = logs.get(metric, np.zeros(1)) + np.log(factors) / len(measured)
+            factors, rests_on = _deviations(run, [seed, number])
+            effective = min(effective, rests_on)
+            for metric, found in factors.items():
+                logs[metric] = logs.get(metric, np.zeros(1)) + np.log(found) / len(measured)
         queries = min((run.record["latency"]["queries"] for run in measured), default=0)
         steady = all(_label(run.record) in ("steady", "unknown") for run in measured)
-        return cls(figures, {metric: np.exp(found) for metric, found in logs.items()}, queries, steady)
+        deviations = {metric: np.exp(found) for metric, found in logs.items()}
+        return cls(figures, deviations, queries, effective, steady)
 
     @property
     def repeated(self) -> bool:
@@ -94,8 +101,10 @@ def _ratio(
         interval = welch_ratio([run[metric] for run in baseline.runs], [run[metric] for run in other.runs])
     elif metric in baseline.deviations and metric in other.deviations:
         factors = other.deviations[metric] / baseline.deviations[metric]
-        confidence = _confidence(metric, min(baseline.queries, other.queries))
-        low, high = theirs / ours * np.quantile(factors, [(1 - confidence) / 2, (1 + confidence) / 2])
+        queries = min(baseline.queries, other.queries)
+        confidence = _confidence(metric, queries, min(baseline.effective, other.effective))
+        inside = expanded(confidence, blocks(queries))
+        low, high = theirs / ours * np.quantile(factors, [(1 - inside) / 2, (1 + inside) / 2])
         interval = Interval(float(low), float(high), confidence, "block bootstrap within runs")
     # What varies between runs of an unsteady series, within one of them nothing tells.
     blind = not (baseline.repeated and other.repeated) and not (baseline.steady and other.steady)
@@ -107,9 +116,9 @@ def _label(record: Mapping[str, Any]) -> str:
     return str((record["latency"].get("steadiness") or {}).get("label", "unknown"))
 
 
-def _confidence(metric: str, queries: int) -> float:
+def _confidence(metric: str, queries: int, effective: float) -> float:
     if not metric.startswith("latency.p"):
-        return CONFIDENCE
+        return CONFIDENCE if effective >= FEW_EFFECTIVE else TAIL_CONFIDENCE
     beyond = queries * (1 - float(metric.removeprefix("latency.p")) / 100)
     return CONFIDENCE if beyond >= FEW_BEYOND else TAIL_CONFIDENCE
 
@@ -124,13 +133,14 @@ def _figures(record: Mapping[str, Any]) -> dict[str, float]:
     return found | ({"throughput": float(rate)} if rate else {})
 
 
-def _deviations(run: Measured, seed: Sequence[int]) -> dict[str, Floats]:
+def _deviations(run: Measured, seed: Sequence[int]) -> tuple[dict[str, Floats], float]:
+    """A run's ``Speed.deviations``, and its ``Speed.effective``."""
     import polars as pl
 
     frame = run.latencies.filter(pl.col("phase") == "measured").sort("start_ns", maintain_order=True)
     series = frame["latency_ns"].to_numpy()
     if len(series) < 2:
-        return {}
+        return {}, 0.0
     entries = [entry for entry in run.record["latency"]["percentiles"] if entry["value"]]
     levels = [entry["percentile"] / 100 for entry in entries]
     found: dict[str, Floats] = {}
@@ -148,4 +158,4 @@ def _deviations(run: Measured, seed: Sequence[int]) -> dict[str, Floats]:
     total = int(gaps.sum())
     if total > 0:
         found["throughput"] = block_rates(amounts, gaps, seed) / (int(amounts.sum()) / total)
-    return found
+    return found, effective_size(gaps)

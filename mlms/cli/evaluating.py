@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +33,20 @@ def evaluate_and_show(
     codes: list[int] = []
     interrupted = False
     try:
-        for manifest in manifests:
-            try:
-                for outcome in api.run_evaluations(
-                    manifest, overrides=overrides, assets=assets, settings=settings, progress=progress
-                ):
-                    outcomes.append(outcome)
-                    codes.append(outcome.exit_code)
-                    _report(outcome)
-            except MlmsError as error:
-                if len(manifests) == 1:
-                    raise
-                codes.append(error.exit_code)
-                click.secho(f"error: {error}", err=True, fg="red")
+        with redirect_stdout(sys.stderr):  # what a model prints must not mix with results
+            for manifest in manifests:
+                try:
+                    for outcome in api.run_evaluations(
+                        manifest, overrides=overrides, assets=assets, settings=settings, progress=progress
+                    ):
+                        outcomes.append(outcome)
+                        codes.append(outcome.exit_code)
+                        _report(outcome)
+                except MlmsError as error:
+                    if len(manifests) == 1:
+                        raise
+                    codes.append(error.exit_code)
+                    click.secho(f"error: {error}", err=True, fg="red")
     except KeyboardInterrupt:
         interrupted = True
         click.echo("interrupted; finished runs are kept", err=True)

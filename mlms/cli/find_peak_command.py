@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,15 +58,16 @@ def command(
             click.echo(f"{probe.value:g}: {'valid' if probe.valid else 'invalid'}{known}", err=True)
 
     try:
-        peak = api.find_peak(
-            manifest,
-            overrides=overrides,
-            assets=assets,
-            settings=api.Settings(output, offline=offline),
-            precision=precision,
-            progress=console.progress(quiet),
-            tell=tell,
-        )
+        with redirect_stdout(sys.stderr):  # what a model prints must not mix with results
+            peak = api.find_peak(
+                manifest,
+                overrides=overrides,
+                assets=assets,
+                settings=api.Settings(output, offline=offline),
+                precision=precision,
+                progress=console.progress(quiet),
+                tell=tell,
+            )
     except KeyboardInterrupt:
         click.echo("finished probes are kept; the same command goes on from there", err=True)
         raise

@@ -36,6 +36,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WORDS = {word: value for name, value in (("true", True), ("false", False), ("null", None))
           for word in (name, name.title(), name.upper())} | {"~": None, "": None}  # fmt: skip
 _SYNTAX = {
+    "exceeded maximum nesting depth": (f"nested more than {MAX_DEPTH} levels deep", None),  # libyaml's own bound
     "mapping values are not allowed in this context": (
         "a ':' stands where no key can be",
         "indent keys of one mapping alike, and put text that holds ': ' in quotes",

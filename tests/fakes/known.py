@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fakes.distributions import search_path
+
 TESTS = Path(__file__).parents[1]
 PLUGIN = TESTS / "fakes" / "known_plugin"
 
@@ -33,7 +35,7 @@ def manifest(folder: Path, models: Sequence[str], **changes: Any) -> Path:
 
 def mlms(*arguments: object, folder: Path, clock: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``mlms ARGUMENTS`` in ``folder``, with a ``clock`` that predictions put forward or with the real one."""
-    path = os.pathsep.join([str(PLUGIN), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(TESTS), search_path(PLUGIN)])
     preloaded = {} if clock is None else {"LD_PRELOAD": str(clock)}
     return subprocess.run(
         [sys.executable, "-m", "mlms", *map(str, arguments)],

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fakes.distributions import search_path
+
 PLUGIN = Path(__file__).parent / "tiny_plugin"
 
 MANIFEST = """\
@@ -31,7 +33,7 @@ def write_manifest(folder: Path, more: str = "") -> Path:
 def environment(trouble: Mapping[int, str] | None = None, log: Path | None = None) -> dict[str, str]:
     """The environment of a process that has the plugin; ``trouble`` by seed."""
     own = {
-        "PYTHONPATH": str(PLUGIN),
+        "PYTHONPATH": search_path(PLUGIN),
         "TINY_TROUBLE": ",".join(f"{seed}={kind}" for seed, kind in (trouble or {}).items()),
     }
     return os.environ | own | ({"TINY_LOG": str(log)} if log else {})

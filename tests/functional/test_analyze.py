@@ -46,6 +46,7 @@ layer4.1.conv2         Conv2d     1.855 ms  3.0 %  1.186 ms  1.56×  compute
 layer4.0.downsample.0  Conv2d     1.718 ms  2.8 %  1.054 ms  1.63×  compute
 Not shown: 178 layers.
 Bound: 195 GFLOP/s and, from memory, 35.5 GB/s, as measured.
+Layers: traced at level layer throughout; --leveled tells what that adds.
 """
 
 

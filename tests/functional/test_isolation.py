@@ -65,6 +65,14 @@ def test_every_end_is_named(tmp_path: Path) -> None:
     assert [log and log.rstrip().endswith("measure") for log in logs] == [True, True, None]
 
 
+def test_what_a_model_prints_does_not_mix_with_results_without_a_process_of_its_own_either(tmp_path: Path) -> None:
+    result = mlms("eval", write_manifest(tmp_path), "--json", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (run,) = json.loads(result.stdout)
+    assert run["isolation"] == "none"
+    assert "loading a tiny model" in result.stderr
+
+
 def test_ctrl_c_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with started("--isolation", "process", folder=tmp_path, trouble="hang", log=log) as parent:

@@ -34,8 +34,6 @@ def search(folder: Path, *more: str) -> tuple[int, Any, str]:
         "1",
         "--set",
         "warmup=25",
-        "--set",
-        "isolation=process",
         *rules,
         *more,
     )

@@ -16,13 +16,10 @@ def provenance(record: Mapping[str, Any], level: str) -> str | None:
     if depth(traced) <= depth("model"):
         return None
     if len(runs) < 2:
-        return f"Traced at level {traced} throughout; trace.leveled (--leveled) tells what that adds to the figures."
+        return f"Traced at level {traced} throughout; --leveled tells what that adds."
     taken = next((run for run in runs if depth(run["level"]) >= depth(level)), runs[-1])
     if taken is runs[0]:
         return f"Measured at level {taken['level']}: nothing was recorded below the predictions."
     added = taken["overhead"]
-    longer = f"{added:.1%} longer" if added >= 0 else f"{-added:.1%} less, which can only be noise,"
-    return (
-        f"Measured at level {taken['level']}, where the median prediction takes {longer} than at level "
-        f"{runs[0]['level']}."
-    )
+    apart = f"{added:.1%} above" if added >= 0 else f"{-added:.1%} below (noise)"
+    return f"Measured at level {taken['level']}, its median {apart} that of level {runs[0]['level']}."

@@ -34,7 +34,7 @@ DTYPES = {
 class PyTorch:
     """Builds predictors from ``torch.nn.Module`` factories."""
 
-    levels: tuple[str, ...] = LEVELS[1:]
+    levels: tuple[str, ...] = LEVELS[1 : LEVELS.index("library") + 1]
 
     def load(
         self, model: ModelAsset, weights: Path | None, device: str, options: Mapping[str, Any]

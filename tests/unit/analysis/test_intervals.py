@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlms.analysis.bootstrap import block_length, block_quantiles, block_rates, paired_mean_interval
+from mlms.analysis.bootstrap import (
+    block_length,
+    block_quantiles,
+    block_rates,
+    effective_size,
+    expanded,
+    paired_mean_interval,
+)
 from mlms.analysis.intervals import mean_interval, newcombe, quantile_interval, student_quantile, welch_ratio, wilson
 
 
@@ -98,3 +105,19 @@ def test_paired_bootstrap_is_the_normal_one_for_many_samples() -> None:
     error = differences.std(ddof=1) / math.sqrt(1000)
     assert found.low == pytest.approx(0.02 - 1.96 * error, abs=0.001)
     assert found.high == pytest.approx(0.02 + 1.96 * error, abs=0.001)
+
+
+def test_few_blocks_make_a_wider_interval() -> None:
+    shares = [expanded(0.95, blocks) for blocks in (2, 4, 16, 32, 10_000)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] == pytest.approx(0.95, abs=1e-4)
+    assert expanded(0.95, 1) == 1.0
+
+
+def test_a_variance_rests_on_the_stalls_where_there_are_any() -> None:
+    random = np.random.default_rng(0)
+    series = np.exp(random.normal(0, 0.1, 10_000))
+    assert effective_size(series) == pytest.approx(10_000 / 3.2, rel=0.1)  # by the kurtosis of a lognormal
+    series[::1000] *= 100
+    assert effective_size(series) == pytest.approx(10, rel=0.1)
+    assert effective_size(np.full(50, 3.0)) == 50
