@@ -1,6 +1,4 @@
-"""All that a plugin author reads: ``types`` (Protocols and values), ``specs`` (the hooks), and what profilers sample with
-(``mlms.tracing.sampling``).
-"""
+"""All that a plugin author reads: ``types`` (Protocols and values), ``specs`` (the hooks), what samples for profilers."""
 
 from mlms.hooks.specs import hookimpl
 from mlms.hooks.types import (
