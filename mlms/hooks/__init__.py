@@ -1,4 +1,4 @@
-"""All that a plugin author reads: ``types`` (Protocols and values), ``specs`` (the hooks), what samples for profilers."""
+"""All that a plugin author reads: ``types`` (Protocols and values), ``specs`` (the hooks), what profilers sample by."""
 
 from mlms.hooks.specs import hookimpl
 from mlms.hooks.types import (
