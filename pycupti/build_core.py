@@ -14,6 +14,7 @@ SOURCES = (
     "decode",
     "pool",
     "correlate",
+    "calls",
     "tracer",
     "otlp",
     "range",

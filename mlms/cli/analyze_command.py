@@ -43,6 +43,7 @@ def command(
     """
     from mlms import api
     from mlms.analysis.across_stack.catalogue import ANALYSES, find_analysis
+    from mlms.analysis.across_stack.provenance import provenance
     from mlms.cli import console
 
     if as_json and as_csv:
@@ -78,15 +79,18 @@ def command(
         frame = frame.sort(sort, descending=True, nulls_last=True, maintain_order=True)
     most = (0 if as_json or as_csv else SHOWN_ROWS) if top is None else top
     shown = frame.head(most) if most else frame
+    measured = provenance(api.open_run(runs[0], output=root).record, ANALYSES[analysis].level)
     if as_csv:
         click.echo(shown.write_csv(), nl=False)
     elif as_json:
-        _print_json(analysis, shown.columns, shown.to_dicts())
+        _print_json(analysis, shown.columns, shown.to_dicts(), measured)
     else:
         from mlms.reports.analysis_table import frame_table
 
         table = frame_table(shown.to_dicts(), shown.columns, frame.height - shown.height)
         console.results_console().print(table)
+        if measured:
+            click.echo(measured)
 
 
 def show_difference(before: str, after: str, root: Path | None) -> None:
@@ -113,11 +117,11 @@ def _is_run(word: str, root: Path | None) -> bool:
     return True
 
 
-def _print_json(analysis: str, columns: list[str], rows: list[dict[str, object]]) -> None:
+def _print_json(analysis: str, columns: list[str], rows: list[dict[str, object]], measured: str | None) -> None:
     from mlms.analysis.across_stack.catalogue import COLUMNS
 
     meanings = {column: COLUMNS[column] for column in columns}
-    click.echo(json.dumps({"analysis": analysis, "columns": meanings, "rows": rows}, indent=2))
+    click.echo(json.dumps({"analysis": analysis, "measured": measured, "columns": meanings, "rows": rows}, indent=2))
 
 
 def _list(as_json: bool) -> None:

@@ -16,6 +16,7 @@ from mlms.cli import options
 @click.option("--weights", metavar="random|FILE", help="Use these weights instead of the models' own.")
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
 @click.option("--trace-level", metavar="LEVEL", help="none, application, model, ...")
+@options.leveled
 @click.option("--interleave", is_flag=True, default=None, help="Let the repeats go round the evaluations: A B A B.")
 @click.option("--warmup", type=options.warmup, metavar="COUNT|auto", help="Predictions before measuring, or auto.")
 @options.profile
@@ -27,6 +28,7 @@ def command(
     weights: str | None,
     device: str | None,
     trace_level: str | None,
+    leveled: bool,
     assets: tuple[Path, ...],
     output: Path | None,
     otlp: str | None,
@@ -47,6 +49,7 @@ def command(
 
     extra = [f"device={device}"] if device else []
     extra += [f"trace.level={trace_level}"] if trace_level else []
+    extra += ["trace.leveled=true"] if leveled else []
     extra += [weights_override(weights)] if weights else []
     extra += [override(key, value) for key, value in execution.items() if value is not None]
     evaluate_and_show(

@@ -26,6 +26,10 @@ profile = click.option(
     "--profile", type=click.Choice(["default", "mlperf"]), help="mlperf: 600 s and MLPerf's least counts."
 )
 
+leveled = click.option(
+    "--leveled", is_flag=True, help="Run the scenario once for each level, and say what each level adds."
+)
+
 
 def warmup(text: str) -> int | str:
     """A count, or the word "auto"."""

@@ -40,6 +40,7 @@ from mlms.manifests.types import SCENARIOS
 @click.option("--samples-per-query", type=click.IntRange(min=1), metavar="N", help="multi_stream.")
 @options.profile
 @click.option("--trace-level", default="model", show_default=True, metavar="LEVEL")
+@options.leveled
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many samples.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @options.executing
@@ -59,6 +60,7 @@ def command(
     target_latency: str | None,
     samples_per_query: int | None,
     trace_level: str,
+    leveled: bool,
     assets: tuple[Path, ...],
     output: Path | None,
     otlp: str | None,
@@ -103,7 +105,7 @@ def command(
         "models": [model],
         "dataset": data if dataset_path is not None else dataset,
         "scenario": {key: value for key, value in rules.items() if value is not None},
-        "trace": {"level": trace_level},
+        "trace": {"level": trace_level, "leveled": leveled},
         **{key: value for key, value in scalars.items() if value is not None},
     }
     if framework is not None:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
-from time import perf_counter, perf_counter_ns
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -21,20 +23,16 @@ from mlms.executor.conditions import Conditions
 from mlms.executor.counting import keep_counters, send_metrics
 from mlms.executor.harness import harness_cost
 from mlms.executor.loading import load_model
-from mlms.executor.measuring import batch_of, load_samples, run_scenario
-from mlms.executor.observing import observed, recorded_spans
+from mlms.executor.measuring import batch_of, load_samples
 from mlms.executor.outcome import Outcome
-from mlms.executor.profiling import profiled
+from mlms.executor.passes import Passes
 from mlms.executor.provision import provision_weights
 from mlms.executor.scoring import score
 from mlms.executor.session import Session
-from mlms.executor.warming import warm_up
 from mlms.manifests.types import Evaluation, Plan
-from mlms.profilers.region import MeasuredRegion
 from mlms.runs.directory import RunDirectory
 from mlms.runs.record import new_run_id
 from mlms.runs.run import Run
-from mlms.tracing.recorder import Recorder
 from mlms.tracing.session import Step, Tracing
 
 log = logging.getLogger("mlms")
@@ -50,10 +48,10 @@ class Steps:
         self._tracing = tracing
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[Step]:
+    def __call__(self, name: str, **attributes: Any) -> Iterator[Step]:
         log.info(name)
         start = perf_counter()
-        with self._tracing.span(name) as step:
+        with self._tracing.span(name, **attributes) as step:
             yield step
         self.seconds[name] = perf_counter() - start
 
@@ -107,95 +105,90 @@ def _execute(
     tracing = Tracing(evaluation.trace.level)
     step = Steps(tracing)
     identity = {"mlms.run_id": directory.id, "mlms.digest": evaluation.digest}
-    region = MeasuredRegion(evaluation.execution.gc)
-    recorder = Recorder()
-    with tracing.span(f"evaluate {evaluation.name}", **identity), power_sampled(directory.path) as power:
-        with step("provision"):
-            weights = provision_weights(evaluation.model, session.fetch, progress)
-        with step("load"):
-            model = load_model(evaluation, bound, weights, progress)
-        with model:
-            total = min(len(bound.dataset), evaluation.limit or len(bound.dataset))
-            with step("preprocess"):
-                loaded = load_samples(evaluation, bound, total, progress)
-            some = batch_of(loaded, tuple(range(min(evaluation.batch_size, len(loaded)))))
-            where = replace(bound.context, device_uuid=model.describe().get("device_uuid"))
-            with (
-                profiled(evaluation, session.components, where, recorder, tracing.level),
-                observed(evaluation, model, some, tracing, recorder) as deep,
-            ):
-                with step("warm_up") as warming_up:
-                    began = perf_counter_ns()
-                    warmed_up = warm_up(evaluation, model, loaded)
-                log.info("warm-up: %d predictions, steady: %s", len(warmed_up.starts), warmed_up.steady)
-                if warmed_up.steady is False:
-                    warnings.add("the predictions were not steady by the end of the warm-up")
+    with directory.scratch() as folder:
+        with tracing.span(f"evaluate {evaluation.name}", **identity), power_sampled(directory.path) as power:
+            with step("provision"):
+                weights = provision_weights(evaluation.model, session.fetch, progress)
+            with step("load"):
+                model = load_model(evaluation, bound, weights, progress)
+            with model:
+                total = min(len(bound.dataset), evaluation.limit or len(bound.dataset))
+                with step("preprocess"):
+                    loaded = load_samples(evaluation, bound, total, progress)
                 with step("harness"):
                     cost = harness_cost(evaluation, loaded)
-                with step("measure") as measuring:
-                    predicting = [(warming_up, began), (measuring, perf_counter_ns())]
-                    logs, expected_ns = directory.path / LOADGEN_LOGS, warmed_up.expected_ns
-                    measurement, seeds = run_scenario(
-                        evaluation, model, loaded, total, expected_ns, logs, progress, region
-                    )
-            cost = cost and cost.beside(float(np.median(measurement.queries.latencies)))
-            if cost is not None and cost.warning is not None:
-                warnings.keep(cost.warning)
-            with step("account"):
-                energy = power.energy(region, model.describe().get("device_uuid"))
-                answered = next(iter(measurement.outputs), None)
-                taken = resources(region, model, loaded, evaluation.batch_size, answered, energy)
-            with step("score"):
-                scores = score(evaluation, bound, loaded, measurement.outputs, model.predict, total, progress)
-            described = model.describe()
-            runtime = bound.framework.describe()
-        with step("record"):
-            directory.write_latencies(recording.latency_frame(evaluation, warmed_up, measurement))
-            if scores.predictions:
-                directory.write_predictions(scores.predictions)
-    for note in recorder.notes:
-        warnings.keep(note)
-    if deep:
-        for table in recorded_spans(recorder, predicting):
-            tracing.add(table)
-    else:
-        tracing.add(recording.prediction_spans(warming_up, evaluation, warmed_up.starts, warmed_up.ends))
-        tracing.add(recording.prediction_spans(measuring, evaluation, measurement.starts, measurement.ends))
-    spans = tracing.finish()
-    directory.write_spans(spans)
-    counted = keep_counters(recorder, region, directory, tracing)
-    endpoint = session.otlp or evaluation.trace.otlp
-    export = recording.send_spans(spans, endpoint, warnings)
-    metrics = send_metrics(counted, directory.id, endpoint, tracing, export, warnings)
-    record = recording.build_record(
-        recording.Finished(
-            id=directory.id,
-            started=started,
-            evaluation=evaluation,
-            plan=plan,
-            conditions=conditions,
-            region=region,
-            resources=taken,
-            bound=bound,
-            weights=weights,
-            model=described,
-            framework=runtime,
-            samples=len(bound.dataset),
-            warmed_up=warmed_up,
-            harness=cost,
-            total=total,
-            measurement=measurement,
-            seeds=seeds,
-            scores=scores,
-            steps=step.seconds,
-            trace_id=tracing.trace_id,
-            spans=len(spans),
-            export=export,
-            sampled=counted.samples,
-            counters=counted.summary,
-            metrics=metrics,
-            warnings=tuple(warnings.messages),
+                some = batch_of(loaded, tuple(range(min(evaluation.batch_size, len(loaded)))))
+                about = model.describe()
+                where = replace(bound.context, device=about.get("device"), device_uuid=about.get("device_uuid"))
+                passes = Passes(
+                    evaluation, model, loaded, total, some, tracing, folder, session.components, where, progress
+                )
+                logs = directory.path / LOADGEN_LOGS
+                shallowest, *deeper = passes.levels()
+                first = passes.run(shallowest, logs, step)
+                warmed_up, measurement, region = first.warmed_up, first.measurement, first.region
+                if warmed_up.steady is False:
+                    warnings.add("the predictions were not steady by the end of the warm-up")
+                cost = cost and cost.beside(float(np.median(measurement.queries.latencies)))
+                if cost is not None and cost.warning is not None:
+                    warnings.keep(cost.warning)
+                with step("account"):
+                    energy = power.energy(region, model.describe().get("device_uuid"))
+                    answered = next(iter(measurement.outputs), None)
+                    taken = resources(region, model, loaded, evaluation.batch_size, answered, energy)
+                with step("score"):
+                    scores = score(evaluation, bound, loaded, measurement.outputs, model.predict, total, progress)
+                others = []
+                for level in deeper:
+                    with step(f"profile_{level}"):
+                        others.append(passes.run(level, logs / level, tracing.span))
+                described = model.describe()
+                runtime = bound.framework.describe()
+            with step("record"):
+                directory.write_latencies(recording.latency_frame(evaluation, warmed_up, measurement))
+                if scores.predictions:
+                    directory.write_predictions(scores.predictions)
+        measured = [first, *others]
+        for note in dict.fromkeys(note for one in measured for note in one.recorder.notes):
+            warnings.keep(note)
+        tables = chain([tracing.finish()], *(one.spans(evaluation) for one in measured))
+        spans = directory.write_spans(tables, tracing.resource, folder)
+        sampled = next((one for one in measured if one.recorder.counters), first)
+        counted = keep_counters(sampled.recorder, sampled.region, directory, tracing)
+        endpoint = session.otlp or evaluation.trace.otlp
+        export = recording.send_spans(spans, endpoint, warnings)
+        metrics = send_metrics(counted, directory.id, endpoint, tracing, export, warnings)
+        record = recording.build_record(
+            recording.Finished(
+                id=directory.id,
+                started=started,
+                evaluation=evaluation,
+                plan=plan,
+                conditions=conditions,
+                region=region,
+                resources=taken,
+                bound=bound,
+                weights=weights,
+                model=described,
+                framework=runtime,
+                samples=len(bound.dataset),
+                warmed_up=warmed_up,
+                harness=cost,
+                total=total,
+                measurement=measurement,
+                seeds=first.seeds,
+                scores=scores,
+                steps=step.seconds,
+                trace_id=tracing.trace_id,
+                spans=len(spans),
+                passes=[one.figures(first) for one in measured],
+                spilled=sum(one.recorder.spilled for one in measured),
+                export=export,
+                sampled=counted.samples,
+                counters=counted.summary,
+                metrics=metrics,
+                warnings=tuple(warnings.messages),
+            )
         )
-    )
     directory.write_record(record)
     recording.write_report(record, directory)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mlms.errors import MlmsError, ModelError
 from mlms.executor.binding import Bound
 from mlms.executor.provision import WeightsFile
 from mlms.hooks.blame import blaming
-from mlms.hooks.types import Batch, Observable, Outputs, Predictor
+from mlms.hooks.types import Batch, Checkpoints, Observable, Outputs, Predictor, Watched
 from mlms.manifests.types import Evaluation
 from mlms.progress import Progress
 
@@ -25,6 +25,8 @@ class LoadedModel:
         self.name = name
         self.predictor = predictor
         self._predict = predictor.predict
+        self.checkpoint: Callable[[], None] | None = None
+        """To be called after each prediction, outside of any timing; None where there is nothing to put away."""
 
     def __enter__(self) -> LoadedModel:
         return self
@@ -38,12 +40,16 @@ class LoadedModel:
         """Have what is below each prediction recorded; ``batch`` is one to describe the layers with."""
         if not isinstance(self.predictor, Observable):
             raise ModelError(f"'{self.name}' can't be observed, though its framework has the trace level {level}")
-        with self.predictor.observe(recorder, level, batch) as watched:
+        with ExitStack() as stack:
+            with blaming(f"model '{self.name}' failed to be observed", ModelError):
+                watched = stack.enter_context(self.predictor.observe(recorder, level, batch))
             self._predict = watched.predict
+            self.checkpoint = _checkpoint(watched, recorder)
             try:
                 yield
             finally:
                 self._predict = self.predictor.predict
+                self.checkpoint = None
 
     def describe(self) -> Mapping[str, Any]:
         """What the predictor says of itself."""
@@ -59,6 +65,19 @@ class LoadedModel:
             raise
         except Exception as error:
             raise ModelError(f"model '{self.name}' failed to predict: {type(error).__name__}: {error}") from error
+
+
+def _checkpoint(watched: Watched, recorder: Recorder) -> Callable[[], None]:
+    """Let the framework put away what it holds, then let the recorder go to disk with what is too much for memory."""
+    if not isinstance(watched, Checkpoints):
+        return recorder.spill
+    theirs = watched.checkpoint
+
+    def checkpoint() -> None:
+        theirs()
+        recorder.spill()
+
+    return checkpoint
 
 
 def load_model(evaluation: Evaluation, bound: Bound, weights: WeightsFile, progress: Progress) -> LoadedModel:

@@ -84,6 +84,7 @@ def run_scenario(
         region=region,
         tail_needs=queries_needed(spec.target_latency_percentile),
         prime=evaluation.warmup != 0,
+        checkpoint=model.checkpoint,
     )
     if spec.mode == "accuracy" and len(loaded) < total:
         problem = (

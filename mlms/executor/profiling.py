@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from mlms.errors import PluginError
 from mlms.executor.binding import make
 from mlms.hooks.components import Components, Registered
-from mlms.hooks.types import Context, Profiler
+from mlms.hooks.types import Context, ForDevices, Profiler, Replays
 from mlms.manifests.types import Evaluation
 from mlms.tracing.levels import depth
 from mlms.tracing.recorder import Recorder
@@ -20,6 +20,9 @@ from mlms.tracing.recorder import Recorder
 log = logging.getLogger("mlms")
 
 TRIAL_S = 0.3
+
+On = tuple[Registered[Profiler], Profiler]
+"""A profiler that is on, and what offers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +37,32 @@ class Trial:
 @contextmanager
 def profiled(
     evaluation: Evaluation, components: Components, context: Context, recorder: Recorder, level: str
-) -> Iterator[None]:
-    """Have every profiler that is on observe for as long as the context is open.
+) -> Iterator[Sequence[On]]:
+    """Have every profiler that is on observe for as long as the context is open; gives them.
 
-    On are those that the evaluation names, and those that ``level``, the trace's, goes down to. What they see is in
+    On are those that the evaluation names, and those that ``level``, the trace's, goes down to; where profiling is
+    leveled, one that is named waits for the level that it is of, unless it samples from outside. What they see is in
     ``recorder`` when the context has ended. One that fails only observes no more: a note says so, the log has the
     traceback.
 
     Raises:
         PluginError: one that is named can't be made.
     """
+    on = tuple(_on(evaluation, components, context, recorder, level))
     with ExitStack() as attached:
-        for registered, profiler in _on(evaluation, components, context, recorder, level):
+        for registered, profiler in on:
             attached.enter_context(_attached(registered, profiler, recorder))
-        yield
+        yield on
+
+
+def replayed(on: Sequence[On], predict: Callable[[], object], recorder: Recorder) -> None:
+    """Let those profilers that need predictions of their own make them, now that nothing is measured any more."""
+    for registered, profiler in on:
+        if isinstance(profiler, Replays):
+            try:
+                profiler.replay(predict, recorder)
+            except Exception as error:
+                _note_failure(registered, recorder, error)
 
 
 @contextmanager
@@ -80,6 +95,8 @@ def try_profilers(components: Components, context: Context, seconds: float = TRI
             except PluginError as error:
                 trials.append(Trial(registered.component.name, recorder, error.message))
                 continue
+            if isinstance(profiler, Replays):
+                continue  # without a prediction it has nothing to see
             attached.enter_context(_attached(registered, profiler, recorder))
             trials.append(Trial(registered.component.name, recorder))
         time.sleep(seconds)
@@ -94,11 +111,13 @@ def _note_failure(registered: Registered[Profiler], recorder: Recorder, error: E
 
 def _on(
     evaluation: Evaluation, components: Components, context: Context, recorder: Recorder, level: str
-) -> Iterator[tuple[Registered[Profiler], Profiler]]:
+) -> Iterator[On]:
     named = [profiler.name for profiler in evaluation.profilers]
     for step in evaluation.profilers:
         registered = components.profilers.get(step.name)
-        yield registered, make(registered, step.options, context)
+        profiler = make(registered, step.options, context)
+        if not evaluation.trace.leveled or level == evaluation.trace.level or _undisturbing(profiler, level):
+            yield registered, profiler
     if depth(level) <= depth("model"):  # predictions alone have nothing below them that could be observed
         return
     for registered in components.profilers:
@@ -109,5 +128,11 @@ def _on(
         except PluginError as error:
             recorder.notes.append(f"{registered.component.name}: off: {error.message}")
             continue
-        if depth(profiler.level) <= depth(level):
+        elsewhere = isinstance(profiler, ForDevices) and not (context.device or "").startswith(profiler.devices)
+        if depth(profiler.level) <= depth(level) and not elsewhere:
             yield registered, profiler
+
+
+def _undisturbing(profiler: Profiler, level: str) -> bool:
+    """Whether it leaves the figures of a run at ``level`` what they are."""
+    return profiler.level == "hardware" or depth(profiler.level) <= depth(level)

@@ -13,7 +13,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 import mlms
 from mlms.analysis.coincidence import coincidences
@@ -38,12 +37,11 @@ from mlms.runs.run import Run
 from mlms.scenarios.loadgen import Measurement, Queries, Seeds
 from mlms.tracing.clock import unix_ns
 from mlms.tracing.otlp import ExportReport, endpoint_from_environment, send
-from mlms.tracing.session import Step
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from mlms.tracing.spans import SpanTable
+    from mlms.tracing.spans import StoredSpans
 
 log = logging.getLogger("mlms")
 
@@ -96,6 +94,8 @@ class Finished:
     steps: Mapping[str, float]
     trace_id: str | None
     spans: int
+    passes: Sequence[Mapping[str, Any]]
+    spilled: int
     export: ExportReport | None
     sampled: int
     """Samples of counters that were kept."""
@@ -121,26 +121,7 @@ def latency_frame(evaluation: Evaluation, warmed_up: WarmUp, measurement: Measur
     )
 
 
-def prediction_spans(
-    parent: Step, evaluation: Evaluation, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
-) -> SpanTable:
-    """A span for each prediction below its step; none where the trace doesn't go down to them."""
-    from mlms.tracing.levels import depth
-    from mlms.tracing.spans import predictions
-
-    if parent.trace_id is None or depth(evaluation.trace.level) < depth("model"):
-        starts = ends = starts[:0]
-    return predictions(
-        parent.trace_id or "",
-        parent.span_id,
-        f"predict {evaluation.model.name}",
-        unix_ns(starts),
-        unix_ns(ends),
-        {"mlms.query": np.arange(len(starts)), "mlms.batch_size": evaluation.batch_size},
-    )
-
-
-def send_spans(spans: SpanTable, endpoint: str | None, warnings: Warnings) -> ExportReport | None:
+def send_spans(spans: StoredSpans, endpoint: str | None, warnings: Warnings) -> ExportReport | None:
     """Send the spans to the endpoint given, else to the environment's; None where there is neither."""
     if not len(spans) or (endpoint or endpoint_from_environment()) is None:
         return None
@@ -222,6 +203,8 @@ def build_record(run: Finished) -> dict[str, Any]:
             "level": evaluation.trace.level,
             "trace_id": run.trace_id,
             "spans": run.spans,
+            "levels": list(run.passes),
+            "spilled": run.spilled,
             "otlp": run.export and _exported(run.export),
             **({"metrics": _exported(run.metrics)} if run.metrics else {}),
         },

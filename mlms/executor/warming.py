@@ -111,6 +111,8 @@ def _predict(model: LoadedModel, batch: Batch, starts: list[int], ends: list[int
     starts.append(perf_counter_ns())
     model.predict(batch)
     ends.append(perf_counter_ns())
+    if model.checkpoint is not None:
+        model.checkpoint()
 
 
 def _ready(evaluation: Evaluation, loaded: Sequence[Prepared]) -> list[Batch]:

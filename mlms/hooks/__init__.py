@@ -1,14 +1,18 @@
-"""All that a plugin author reads: ``types`` (Protocols and values), ``specs`` (the hooks), what profilers sample by."""
+"""All that a plugin author reads: ``types`` (Protocols and values), ``specs`` (the hooks), and what profilers sample
+with (``mlms.tracing.sampling``).
+"""
 
 from mlms.hooks.specs import hookimpl
 from mlms.hooks.types import (
     Batch,
+    Checkpoints,
     Classification,
     Component,
     Context,
     CountsFlops,
     Dataset,
     Exporter,
+    ForDevices,
     Framework,
     MeasuresRoof,
     Metric,
@@ -17,6 +21,7 @@ from mlms.hooks.types import (
     Predictor,
     Processor,
     Profiler,
+    Replays,
     Roof,
     Sample,
     Task,
@@ -27,12 +32,14 @@ from mlms.tracing.sampling import Series, Source, sampled
 
 __all__ = [
     "Batch",
+    "Checkpoints",
     "Classification",
     "Component",
     "Context",
     "CountsFlops",
     "Dataset",
     "Exporter",
+    "ForDevices",
     "Framework",
     "MeasuresRoof",
     "Metric",
@@ -41,6 +48,7 @@ __all__ = [
     "Predictor",
     "Processor",
     "Profiler",
+    "Replays",
     "Roof",
     "Run",
     "Sample",

@@ -42,7 +42,8 @@ class Context:
 
     ``model`` and ``dataset`` are None where a component is made outside of an evaluation (``mlms predict`` has no
     dataset). ``labels`` looks a label list up by name and raises UnknownNameError when there is none. ``device_uuid``
-    ("GPU-...") is for profilers: the GPU that the model was loaded to, None where it is on none or nothing is loaded.
+    ("GPU-...") and ``device`` ("cpu", "cuda:0") are for profilers: where the model was loaded to, None where it is on
+    no such GPU or nothing is loaded.
     """
 
     labels: Callable[[str], tuple[str, ...]]
@@ -50,6 +51,7 @@ class Context:
     dataset: DatasetAsset | None = None
     seed: int = 0
     device_uuid: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,15 @@ class Watched(Protocol):
 
 
 @runtime_checkable
+class Checkpoints(Protocol):
+    """What an observed predictor may have too, where it has to put away what it recorded every now and then."""
+
+    def checkpoint(self) -> None:
+        """Called after each prediction, in its thread, outside of any timing; other threads may be predicting."""
+        ...
+
+
+@runtime_checkable
 class Observable(Protocol):
     """A predictor that has spans below the level "model"; its framework's ``levels`` say down to which."""
 
@@ -231,6 +242,27 @@ class Profiler(Protocol):
         Sampled figures go to ``recorder.counters`` and device work to ``recorder.activities`` when the context ends;
         what ties device work to the span that launched it is put in ``recorder.correlation`` when it begins. Nothing is
         to run in the measuring process meanwhile that isn't needed there: sample from a process of its own.
+        """
+        ...
+
+
+@runtime_checkable
+class ForDevices(Protocol):
+    """A profiler that may have this too: it is on by itself only for models on such devices."""
+
+    devices: str
+    """What the names of the devices begin with: "cuda"."""
+
+
+@runtime_checkable
+class Replays(Protocol):
+    """A profiler that may have this too: figures that need predictions of their own, such as hardware counters."""
+
+    def replay(self, predict: Callable[[], object], recorder: Recorder) -> None:
+        """Add to what ``recorder`` has, calling ``predict`` as often as that takes.
+
+        Called once, after the contexts of all profilers have ended and when nothing is observed or measured any more.
+        ``predict`` is one prediction of a batch like those that were recorded, not recorded itself.
         """
         ...
 

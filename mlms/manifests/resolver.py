@@ -33,6 +33,7 @@ from mlms.manifests.types import (
     Step,
     TraceSpec,
 )
+from mlms.tracing.levels import depth
 
 __all__ = ["evaluation_data", "resolve"]
 
@@ -154,6 +155,9 @@ class _Resolver:
             metrics = tuple(self.data["metrics"]) if "metrics" in self.data else tuple(self.task_metrics(model.task))
         trace = self.data.get("trace", {})
         trace = {"level": trace} if isinstance(trace, str) else trace
+        if trace.get("leveled") and depth(trace.get("level", "model")) <= depth("model"):
+            message = "leveled profiling goes from the level 'model' down to trace.level, which is not below it"
+            self.fail(("trace", "leveled"), message, "name a deeper level, such as layer")
         preparation = self.data.get("preprocessing", {})
         manifest_options = {**self.data.get("options", {}), **value("options", {})}
         scenario = self.scenario(combination)
@@ -171,7 +175,7 @@ class _Resolver:
             warmup=self.data.get("warmup", 10),
             workers=preparation.get("workers", 2),
             memory_mib=preparation.get("memory_mib", 1024),
-            trace=TraceSpec(trace.get("level", "model"), trace.get("otlp")),
+            trace=TraceSpec(trace.get("level", "model"), trace.get("otlp"), trace.get("leveled", False)),
             seed=value("seed", 0),
             options={**framework.options, **model.options, **manifest_options},
             limit=self.data["limit"] if self.data.get("limit") is not None else limit,

@@ -168,10 +168,14 @@ class ScenarioSpec:
 
 @dataclass(frozen=True, slots=True)
 class TraceSpec:
-    """How deep to trace, and where to send the spans (None: only kept in the run directory)."""
+    """How deep to trace, and where to send the spans (None: only kept in the run directory).
+
+    ``leveled`` runs the scenario once for each level, so that every figure comes from the shallowest that has it.
+    """
 
     level: str
     otlp: str | None = None
+    leveled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from mlms.reports.counters import counter_lines
 from mlms.reports.format import LONGEST, plain
 from mlms.reports.resources import resource_lines
 from mlms.runs import summary
+from mlms.runs.summary import by_level
 
 LONGEST_NAME = 60
 SHOWN_PERCENTILES = (50.0, 90.0, 99.0)
@@ -45,8 +46,22 @@ class Fitting:
 
 def results_table(records: Sequence[Mapping[str, Any]]) -> ConsoleRenderable:
     """Accuracy beside the published figure, latency, throughput and validity: a line a run where the terminal is wide
-    enough, else a short list for each.
+    enough, else a short list for each. Runs of different trace levels share no table.
     """
+    levels = by_level(records)
+    if len(levels) < 2:
+        return _fitting(records)
+    return Group(
+        *(
+            Padding(
+                Group(Text(f"traced at level {level}", style="bold"), _fitting(group)), (1 if number else 0, 0, 0, 0)
+            )
+            for number, (level, group) in enumerate(levels.items())
+        )
+    )
+
+
+def _fitting(records: Sequence[Mapping[str, Any]]) -> Fitting:
     return Fitting([_wide(records), Group(*_stacked(records))])
 
 
@@ -183,6 +198,8 @@ def _latency(record: Mapping[str, Any]) -> list[tuple[str, Text]]:
         note = summary.format_interval(interval, "ns") if interval else ""
         note += f", at most {summary.format_duration(bound)} at 99 %" if bound is not None else ""
         rows.append((f"p{entry['percentile']:g}", text + Text(f"  {note}" if note else "", style="dim")))
+    if latency.get("mean") is not None:
+        rows.append(("mean", Text(summary.format_duration(latency["mean"]))))
     if latency.get("cv") is not None:
         rows.append(("variation", Text(f"{100 * latency['cv']:.1f} %")))
     if latency.get("outliers"):

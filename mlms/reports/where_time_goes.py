@@ -36,6 +36,8 @@ def notes(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"Bound: {scaled(roof['flops_per_s'])}FLOP/s and, from memory, {scaled(slowest)}B/s, as measured."
         if any(row["gap"] is not None and row["gap"] < 1 for row in data["types"]):
             yield "Faster than its bound: it was measured on a busy machine; repeat 'mlms doctor --roofline'."
+    if data["measured"]:
+        yield f"Layers: {data['measured'][0].lower()}{data['measured'][1:]}"
     if data["device_time"] == "launches":
         yield "On a GPU these times are those of launching; trace at level library with the profiler cupti."
 

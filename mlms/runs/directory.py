@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain, count
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from mlms.tracing.counters import CounterTable
-    from mlms.tracing.spans import SpanTable
+    from mlms.tracing.spans import SpanTable, StoredSpans
 
 LATENCIES = "latencies.parquet"
 PREDICTIONS = "predictions.parquet"
@@ -168,9 +169,23 @@ class RunDirectory:
 
         parquet.write(pl.DataFrame(list(rows), infer_schema_length=None), self.path / PREDICTIONS)
 
-    def write_spans(self, spans: SpanTable) -> None:
-        """Write the trace."""
-        spans.write(self.path / SPANS)
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder on the same disk for what memory can't hold; gone afterwards."""
+        with writing(self.path):
+            folder = Path(tempfile.mkdtemp(prefix=".scratch-", dir=self.path))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def write_spans(self, tables: Iterable[SpanTable], resource: Mapping[str, Any], scratch: Path) -> StoredSpans:
+        """Write the trace, whose spans come in tables."""
+        from mlms.tracing.span_file import write_tables
+        from mlms.tracing.spans import StoredSpans
+
+        write_tables(tables, resource, self.path / SPANS, scratch)
+        return StoredSpans(self.path / SPANS)
 
     def write_counters(self, counters: CounterTable) -> None:
         """Write what profilers sampled."""

@@ -28,6 +28,7 @@ from mlms.scenarios.measurement import Measurement, Queries, measurement_of
 from mlms.scenarios.serving import Pool
 from mlms.scenarios.settings import Seeds, loadgen_settings
 from mlms.scenarios.sut import (
+    Checkpoint,
     Failure,
     Predict,
     Recording,
@@ -55,13 +56,15 @@ def measure(
     region: AbstractContextManager[object],
     tail_needs: int = 1,
     prime: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> Measurement:
     """Run a scenario over ``samples`` loaded samples, which ``stack`` makes batches of.
 
     ``expected_ns`` is the latency to expect of one prediction; LoadGen plans with it and does not judge by it. Its logs
     are left in ``log_directory``. ``region`` is entered just before LoadGen starts and left right after. ``tail_needs``
     is the number of queries that the scenario's percentile takes. With ``prime`` each worker of ``server`` predicts
-    once beforehand. Whatever ``predict`` raised is raised again once LoadGen has wound up.
+    once beforehand. ``checkpoint`` is called after each prediction, outside of its timing. Whatever ``predict`` raised
+    is raised again once LoadGen has wound up.
 
     Raises:
         DataError: a query takes more samples than there are.
@@ -77,12 +80,12 @@ def measure(
         serving: AbstractContextManager[None] = nullcontext()
         if spec.type == "server":
             # Drawing would keep the workers from answering, so the display stands still.
-            recordings = [Recording(predict, stack, failure) for _ in range(spec.workers)]
+            recordings = [Recording(predict, stack, failure, None, checkpoint) for _ in range(spec.workers)]
             pool = Pool(samples, stack, spec.max_batch, round(spec.max_queue_delay * 1e9))
             system = pool.system(recordings)
             serving = pool.running(recordings, predict if prime else None)
         else:
-            recordings = [Recording(predict, stack, failure, advance)]
+            recordings = [Recording(predict, stack, failure, advance, checkpoint)]
             system = _system(spec, samples, batch_size, stack, recordings[0])
         with serving:
             if failure.error is None:

@@ -20,6 +20,8 @@ Predict = Callable[[Batch], Outputs]
 Positions = tuple[int, ...]
 """Which of the loaded samples a batch is made of."""
 Stack = Callable[[Positions], Batch]
+Checkpoint = Callable[[], None]
+"""Called after each prediction, when LoadGen has its answer."""
 
 DISPLAY_INTERVAL_NS = 1_000_000_000
 """The progress display is touched between predictions, and no more often than this."""
@@ -76,7 +78,14 @@ class Recording:
     for one: when each of them was issued. ``outputs`` keeps the answers that hold a sample not answered before.
     """
 
-    def __init__(self, predict: Predict, stack: Stack, failure: Failure, advance: Advance | None = None) -> None:
+    def __init__(
+        self,
+        predict: Predict,
+        stack: Stack,
+        failure: Failure,
+        advance: Advance | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.answered: list[Positions] = []
@@ -86,6 +95,7 @@ class Recording:
         self._predict = predict
         self._stack = stack
         self._advance = advance
+        self._checkpoint = checkpoint
         self._seen: set[int] = set()
         self._shown = 0
         self._show_at = 0 if advance is not None else 2**63
@@ -119,6 +129,11 @@ class Recording:
             self._show_at = end + DISPLAY_INTERVAL_NS
             self._advance(len(self.ends) - self._shown)
             self._shown = len(self.ends)
+        if self._checkpoint is not None:
+            try:
+                self._checkpoint()
+            except BaseException as error:
+                self.failure.error = error
         return True
 
 

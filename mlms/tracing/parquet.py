@@ -23,15 +23,31 @@ def write(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = 
     Raises:
         StorageError: the place can't be written (missing, read-only, full).
     """
-    with writing(path), path.open("wb") as file:
-        try:
-            frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, metadata=dict(metadata or {}))
-        except pl.exceptions.PolarsError as error:
-            # polars hands on what the system said only as text.
-            said = re.search(r"os error (\d+)", str(error))
-            if said is None:
-                raise
-            raise OSError(int(said[1]), os.strerror(int(said[1]))) from error
+    with writing(path), path.open("wb") as file, _refused():
+        frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, metadata=dict(metadata or {}))
+
+
+def join(paths: Sequence[Path], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the rows of several files of the same columns into one, in their order.
+
+    Raises:
+        StorageError: the place can't be written.
+    """
+    rows = pl.concat([pl.scan_parquet(part) for part in paths])
+    with writing(path), path.open("wb") as file, _refused():
+        rows.sink_parquet(file, compression="zstd", row_group_size=ROW_GROUP, metadata=dict(metadata))
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """polars hands on what the system said only as text."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        said = re.search(r"os error (\d+)", str(error))
+        if said is None:
+            raise
+        raise OSError(int(said[1]), os.strerror(int(said[1]))) from error
 
 
 def read(path: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]] | None = None) -> pl.DataFrame:
@@ -57,11 +73,20 @@ def read_parts(
     with _reading(path):
         rows = pl.scan_parquet(path)
         _check(rows.collect_schema(), schema, path)
-        height = int(rows.select(pl.len()).collect().item())
-    for first in range(0, height, ROW_GROUP):
+    for first in range(0, height(path), ROW_GROUP):
         with _reading(path):
             part = rows.slice(first, ROW_GROUP).select(columns or list(schema)).collect()
         yield part
+
+
+def height(path: Path) -> int:
+    """The number of rows.
+
+    Raises:
+        StorageError: as ``read``.
+    """
+    with _reading(path):
+        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
 
 
 @contextmanager

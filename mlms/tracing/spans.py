@@ -84,7 +84,7 @@ class SpanTable:
         Raises:
             StorageError: the place can't be written.
         """
-        parquet.write(self.frame, path, {_RESOURCE_KEY: attribute_text.dumps(self.resource)})
+        parquet.write(self.frame, path, resource_metadata(self.resource))
 
     @classmethod
     def read(cls, path: Path) -> SpanTable:
@@ -112,9 +112,17 @@ class StoredSpans:
         found = parquet.metadata(self.path).get(_RESOURCE_KEY, "{}")
         object.__setattr__(self, "resource", attribute_text.loads(found))
 
+    def __len__(self) -> int:
+        return parquet.height(self.path)
+
     def parts(self, *columns: str) -> Iterator[pl.DataFrame]:
         """Some tens of thousands of rows at a time, in order; all columns if none are named."""
         return parquet.read_parts(self.path, SCHEMA, columns or None)
+
+
+def resource_metadata(resource: Mapping[str, Any]) -> dict[str, str]:
+    """A file's key-value metadata, which says what made its spans."""
+    return {_RESOURCE_KEY: attribute_text.dumps(resource)}
 
 
 def concat(tables: Iterable[SpanTable], resource: Mapping[str, Any] | None = None) -> SpanTable:

@@ -30,14 +30,13 @@ enum {
     KIND_OVERHEAD = 17,
     KIND_MEMCPY_PEER = 22,
     KIND_SYNCHRONIZATION = 38,
-    KIND_CORRELATION = 39,
     KIND_MEMORY = 49
 };
 
 /* `kind` 3 is the serialising kernel record; it has the layout of kind 10. */
 enum { KIND_KERNEL_SERIAL = 3 };
-enum { EXTERNAL_KIND = 5 };          /* the last of the three custom ones, clear of what Kineto and XLA use */
 enum { DOMAIN_DRIVER = 1, DOMAIN_RUNTIME = 2, DOMAIN_RESOURCE = 3 };
+enum { CALL_ENTERS = 0, CALL_EXITS = 1 };
 enum { RESOURCE_GRAPH_NODE_CREATED = 13, RESOURCE_GRAPH_NODE_CLONED = 20 };
 enum { ATTRIBUTE_DEVICE_BUFFER_POOL_LIMIT = 2 };
 enum { FLUSH_FORCED = 1 };
@@ -45,20 +44,6 @@ enum { CUDA_BASE = 100000 };           /* added to a driver's result code, to te
 
 /* API versions from which something holds. */
 enum { API_OVERHEAD_CORRELATION = 22, API_MAY_REJECT_BUFFER = 27 };
-
-/* Driver calls that put work on a device, of any version: every launch, copy and fill. */
-#define DRIVER_LAUNCHES \
-    43, 45, 47, 49, 51, 53, 54, 55, 56, 57, 58, 60, 62, 64, 66, 67, 68, 69, 71, 73, 75, 77, 79, 81, 115, 116, 117, \
-    216, 218, 220, 222, 224, 226, 248, 249, 250, 251, 252, 253, 254, 276, 277, 278, 279, 280, 281, 282, 283, 284, \
-    285, 286, 287, 288, 289, 290, 291, 292, 293, 305, 306, 307, 318, 319, 320, 321, 397, 398, 399, 400, 401, 402, \
-    403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 418, 419, 420, 421, 422, 423, 424, 425, \
-    426, 427, 428, 429, 430, 431, 432, 433, 442, 477, 478, 480, 514, 515, 527, 528, 652, 653, 776, 777, 778, 779, \
-    796, 797, 798, 799, 819, 831, 832, 837, 838, 839, 840
-
-/* Runtime calls that only ask or set a property, which frameworks make by the thousand. */
-#define RUNTIME_QUERIES \
-    1, 2, 3, 4, 10, 11, 12, 14, 15, 17, 132, 138, 151, 200, 203, 204, 205, 207, 209, 210, 237, 238, 240, 251, 273, \
-    317, 318, 324, 325, 327, 336, 406, 407, 409, 410, 433, 439, 440, 451, 461, 462, 468, 469, 480, 481
 
 typedef struct {
     uint32_t kind;
@@ -116,18 +101,6 @@ typedef struct {
 } raw_memset;
 
 typedef struct {
-    uint32_t kind, function;
-    uint64_t start, end;
-    uint32_t process, thread, correlation, result;
-} raw_call;
-
-typedef struct {
-    uint32_t kind, external_kind;
-    uint64_t external_id;
-    uint32_t correlation;
-} raw_correlation;
-
-typedef struct {
     uint32_t kind, overhead, object_kind, object[3];
     uint64_t start, end;
     uint32_t correlation;                 /* from API_OVERHEAD_CORRELATION on */
@@ -153,6 +126,18 @@ typedef struct {
     const char *name;
     uint32_t is_async;
 } raw_memory;
+
+/* What a callback about an API call receives; `slot` is the same at a call's enter and exit. */
+typedef struct {
+    uint32_t site;
+    const char *function;
+    const void *parameters, *result;
+    const char *symbol;
+    void *context;
+    uint32_t context_id;
+    uint64_t *slot;
+    uint32_t correlation;
+} raw_call;
 
 /* What a resource callback about a graph node receives. */
 typedef struct {

@@ -23,6 +23,7 @@
     X(Subscribe, (void **, callback_fn, void *)) \
     X(Unsubscribe, (void *)) \
     X(EnableCallback, (uint32_t, void *, uint32_t, uint32_t)) \
+    X(EnableDomain, (uint32_t, void *, uint32_t)) \
     X(GetCallbackName, (uint32_t, uint32_t, const char **)) \
     X(ActivityRegisterCallbacks, (buffer_requested_fn, buffer_completed_fn)) \
     X(ActivityEnable, (uint32_t)) \
@@ -31,14 +32,10 @@
     X(ActivityGetNextRecord, (uint8_t *, size_t, raw_record **)) \
     X(ActivityGetNumDroppedRecords, (void *, uint32_t, size_t *)) \
     X(ActivitySetAttribute, (uint32_t, size_t *, void *)) \
-    X(ActivityPushExternalCorrelationId, (uint32_t, uint64_t)) \
-    X(ActivityPopExternalCorrelationId, (uint32_t, uint64_t *)) \
     X(GetGraphNodeId, (void *, uint64_t *)) \
     X(Finalize, (void))
 
 #define CUPTI_OPTIONAL(X) \
-    X(ActivityEnableDriverApi, (uint32_t, uint8_t)) \
-    X(ActivityEnableRuntimeApi, (uint32_t, uint8_t)) \
     X(ProfilerInitialize, (raw_initialize *)) \
     X(ProfilerDeInitialize, (raw_initialize *)) \
     X(DeviceGetChipName, (raw_chip_name *)) \
@@ -102,14 +99,24 @@ int pool_fence(uint64_t serial, double timeout_s);
 void pool_drain(pcu_tables *out);
 void pool_stats(pcu_stats *out);
 void pool_ask_dropped(void);
+void pool_ask_collect(void);
 void pool_forked(void);
 void pool_request(uint8_t **buffer, size_t *size, size_t *max_records);
 void pool_complete(void *context, uint32_t stream, uint8_t *buffer, size_t size, size_t valid);
 
 /* correlate.c */
-void correlate_activate(int active);
-void correlate_callback(void *user, uint32_t domain, uint32_t id, const void *data);
+uint64_t correlate_open(void);                         /* this thread's open span, 0 for none */
+void correlate_graph_node(uint32_t id, const raw_resource *resource);
 void correlate_graph_nodes(pcu_table *out);
 void correlate_forked(void);
 
-uint64_t now_ns(void);
+/* calls.c: CUPTI's callbacks, and the logs that they write. */
+typedef struct {
+    uint64_t calls, dropped, out_of_memory;
+} call_counts;
+void calls_callback(void *user, uint32_t domain, uint32_t id, const void *data);
+int calls_enable(void *subscriber, uint32_t domain, int all);
+void calls_activate(int active);
+/* Moves what has been logged into a table; one thread at a time. */
+void calls_collect(pcu_table *table, call_counts *counts);
+void calls_forked(void);

@@ -1,6 +1,4 @@
-/* Which span was open when something was launched: a stack of span ids per thread, mirrored in CUPTI as external
-   correlation ids, and for CUDA graphs the span that was open when each node was captured. */
-#include <stdatomic.h>
+/* Which span is open on each thread, and for CUDA graphs the one that was open when each node was captured. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,17 +8,10 @@ enum { DEPTH = 256 };
 
 typedef struct {
     uint64_t spans[DEPTH];
-    uint8_t mirrored[DEPTH];             /* pushed to CUPTI too, so popped there too */
     uint32_t depth;                      /* past DEPTH only counted, so that pushes and pops still balance */
 } span_stack;
 
 static __thread span_stack stack;
-static atomic_int active;
-
-void correlate_activate(int on)
-{
-    atomic_store(&active, on);
-}
 
 int pcu_push(uint64_t span)
 {
@@ -28,25 +19,25 @@ int pcu_push(uint64_t span)
     if (at >= DEPTH)
         return CUPTI_MAX_LIMIT_REACHED;
     stack.spans[at] = span;
-    int result = atomic_load(&active) ? cupti.ActivityPushExternalCorrelationId(EXTERNAL_KIND, span) : CUPTI_OK;
-    stack.mirrored[at] = result == CUPTI_OK && atomic_load(&active);
-    return result;
+    return CUPTI_OK;
 }
 
 int pcu_pop(void)
 {
     if (stack.depth == 0)
         return CUPTI_QUEUE_EMPTY;
-    uint32_t at = --stack.depth;
-    if (at >= DEPTH || !stack.mirrored[at])
-        return CUPTI_OK;
-    uint64_t last;
-    return cupti.ActivityPopExternalCorrelationId(EXTERNAL_KIND, &last);
+    stack.depth--;
+    return CUPTI_OK;
 }
 
 uint32_t pcu_depth(void)
 {
     return stack.depth;
+}
+
+uint64_t correlate_open(void)
+{
+    return stack.depth ? stack.spans[(stack.depth < DEPTH ? stack.depth : DEPTH) - 1] : 0;
 }
 
 /* Node id to span: open addressing, kept for the life of the process as graphs are. */
@@ -93,28 +84,22 @@ static uint64_t recall(uint64_t node)
 }
 
 /* CUPTI is asked first and the lock taken after, never the other way round. */
-void correlate_callback(void *user, uint32_t domain, uint32_t id, const void *data)
+void correlate_graph_node(uint32_t id, const raw_resource *resource)
 {
-    (void)user;
-    if (domain != DOMAIN_RESOURCE || (id != RESOURCE_GRAPH_NODE_CREATED && id != RESOURCE_GRAPH_NODE_CLONED))
-        return;
-    const raw_resource *resource = data;
     const raw_graph_node *graph = resource->descriptor;
     uint64_t node = 0, original = 0;
     if (!graph || cupti.GetGraphNodeId(graph->node, &node) != CUPTI_OK)
         return;
     if (id == RESOURCE_GRAPH_NODE_CLONED && cupti.GetGraphNodeId(graph->original_node, &original) != CUPTI_OK)
         return;
-    uint64_t open = stack.depth ? stack.spans[(stack.depth < DEPTH ? stack.depth : DEPTH) - 1] : 0;
     pthread_mutex_lock(&lock);
-    remember(node, id == RESOURCE_GRAPH_NODE_CLONED ? recall(original) : open);
+    remember(node, id == RESOURCE_GRAPH_NODE_CLONED ? recall(original) : correlate_open());
     pthread_mutex_unlock(&lock);
 }
 
 void correlate_forked(void)
 {
     pthread_mutex_init(&lock, NULL);
-    correlate_activate(0);
     stack.depth = 0;
 }
 

@@ -81,28 +81,6 @@ static void decode_memset(const raw_memset *raw, pcu_tables *tables, decode_coun
     row->memory_kind = raw->memory_kind;
 }
 
-static void decode_call(const raw_call *raw, pcu_tables *tables, decode_counts *counts)
-{
-    ROW(calls, pcu_call)
-    row->start = raw->start;
-    row->end = raw->end;
-    row->correlation = raw->correlation;
-    row->function = raw->function;
-    row->process = raw->process;
-    row->thread = raw->thread;
-    row->result = raw->result;
-    row->domain = raw->kind == KIND_DRIVER ? DOMAIN_DRIVER : DOMAIN_RUNTIME;
-    check_times(raw->start, raw->end, counts);
-}
-
-static void decode_correlation(const raw_correlation *raw, pcu_tables *tables, decode_counts *counts)
-{
-    ROW(correlations, pcu_correlation)
-    row->span = raw->external_id;
-    row->correlation = raw->correlation;
-    row->external_kind = raw->external_kind;
-}
-
 static void decode_overhead(const raw_overhead *raw, uint32_t version, pcu_tables *tables, decode_counts *counts)
 {
     ROW(overheads, pcu_overhead)
@@ -166,9 +144,6 @@ static size_t prefix_size(uint32_t kind, uint32_t version)
     case KIND_MEMCPY: return PARAMS_SIZE(raw_memcpy, graph);
     case KIND_MEMCPY_PEER: return PARAMS_SIZE(raw_memcpy_peer, graph);
     case KIND_MEMSET: return PARAMS_SIZE(raw_memset, graph);
-    case KIND_DRIVER:
-    case KIND_RUNTIME: return sizeof(raw_call);
-    case KIND_CORRELATION: return PARAMS_SIZE(raw_correlation, correlation);
     case KIND_OVERHEAD:
         return version >= API_OVERHEAD_CORRELATION ? PARAMS_SIZE(raw_overhead, correlation)
                                                    : PARAMS_SIZE(raw_overhead, end);
@@ -188,9 +163,6 @@ static void decode_record(const raw_record *record, uint32_t version, pcu_tables
     case KIND_MEMCPY: decode_memcpy(raw, tables, counts); break;
     case KIND_MEMCPY_PEER: decode_memcpy_peer(raw, tables, counts); break;
     case KIND_MEMSET: decode_memset(raw, tables, counts); break;
-    case KIND_DRIVER:
-    case KIND_RUNTIME: decode_call(raw, tables, counts); break;
-    case KIND_CORRELATION: decode_correlation(raw, tables, counts); break;
     case KIND_OVERHEAD: decode_overhead(raw, version, tables, counts); break;
     case KIND_SYNCHRONIZATION: decode_synchronization(raw, tables, counts); break;
     case KIND_MARKER: decode_marker(raw, tables, counts); break;
@@ -224,7 +196,6 @@ void decode_buffer(uint8_t *data, size_t valid, uint32_t version, pcu_tables *ta
     X(copies, pcu_copy) \
     X(sets, pcu_set) \
     X(calls, pcu_call) \
-    X(correlations, pcu_correlation) \
     X(overheads, pcu_overhead) \
     X(synchronizations, pcu_synchronization) \
     X(markers, pcu_marker) \

@@ -24,19 +24,21 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t wake, progress;       /* for the worker; for those who wait on it */
     pthread_t worker;
-    int open, quit, drain_wanted, may_reject;
+    int open, quit, drain_wanted, collect_wanted, may_reject;
     size_t buffer_bytes;
     uint32_t max_buffers, version, allocated;
     uint64_t serial, first_serial, given, returned, rejected, dropped, decode_ns;
     buffer *known, *free, *full, **full_tail;
     pcu_tables tables, drained;
     decode_counts counts;
+    call_counts calls;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .progress = PTHREAD_COND_INITIALIZER};
 
-uint64_t now_ns(void)
+/* The worker's own processor time. */
+static uint64_t worked_ns(void)
 {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
@@ -146,10 +148,10 @@ static void decode_next(void)
     pthread_mutex_unlock(&pool.lock);
 
     decode_counts counts = {0};
-    uint64_t began = now_ns();
+    uint64_t began = worked_ns();
     if (full->valid)
         decode_buffer((uint8_t *)full + HEADER_BYTES, full->valid, pool.version, &pool.tables, &counts);
-    uint64_t took = now_ns() - began;
+    uint64_t took = worked_ns() - began;
     pool_ask_dropped();
 
     pthread_mutex_lock(&pool.lock);
@@ -163,9 +165,31 @@ static void decode_next(void)
     pthread_cond_broadcast(&pool.progress);
 }
 
+/* A thread has filled a chunk of its log; its calls go into the table before there are too many. */
+void pool_ask_collect(void)
+{
+    pthread_mutex_lock(&pool.lock);
+    pool.collect_wanted = 1;
+    pthread_cond_signal(&pool.wake);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void collect(void)
+{
+    pool.collect_wanted = 0;
+    pthread_mutex_unlock(&pool.lock);
+    call_counts counts = {0};
+    calls_collect(&pool.tables.calls, &counts);
+    pthread_mutex_lock(&pool.lock);
+    pool.calls.calls += counts.calls;
+    pool.calls.dropped += counts.dropped;
+    pool.calls.out_of_memory += counts.out_of_memory;
+}
+
 /* The worker alone owns the tables; others ask it to hand them over between two buffers. */
 static void hand_over(void)
 {
+    collect();
     pool.drained = pool.tables;
     tables_open(&pool.tables);
     pool.drain_wanted = 0;
@@ -181,6 +205,8 @@ static void *work(void *unused)
             decode_next();
         else if (pool.drain_wanted)
             hand_over();
+        else if (pool.collect_wanted)
+            collect();
         else if (!pool.free && below_cap() && !pool.quit)
             add_spare();
         else
@@ -232,7 +258,9 @@ int pool_open(size_t buffer_bytes, uint32_t max_buffers, uint32_t version)
     pool.version = version;
     pool.may_reject = version >= API_MAY_REJECT_BUFFER;
     pool.given = pool.returned = pool.rejected = pool.dropped = pool.decode_ns = 0;
+    collect();                           /* an earlier session's, with its tables below */
     memset(&pool.counts, 0, sizeof pool.counts);
+    memset(&pool.calls, 0, sizeof pool.calls);
     pool.quit = pool.drain_wanted = 0;
     while (pool.allocated < FIRST_BUFFERS && below_cap()) {
         uint32_t before = pool.allocated;
@@ -257,8 +285,12 @@ void pool_close(void)
     pool.open = 0;
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.lock);
-    if (open)
-        pthread_join(pool.worker, NULL);
+    if (!open)
+        return;
+    pthread_join(pool.worker, NULL);
+    pthread_mutex_lock(&pool.lock);
+    collect();
+    pthread_mutex_unlock(&pool.lock);
 }
 
 uint64_t pool_serial(void)
@@ -314,12 +346,14 @@ void pool_stats(pcu_stats *out)
     pthread_mutex_lock(&pool.lock);
     *out = (pcu_stats){
         .records = pool.counts.records,
+        .calls = pool.calls.calls,
         .dropped = pool.dropped,
+        .calls_dropped = pool.calls.dropped,
         .rejected = pool.rejected,
         .bad_timestamps = pool.counts.bad_timestamps,
         .unknown_kinds = pool.counts.unknown_kinds,
         .truncated = pool.counts.truncated,
-        .out_of_memory = pool.counts.out_of_memory,
+        .out_of_memory = pool.counts.out_of_memory + pool.calls.out_of_memory,
         .decode_ns = pool.decode_ns,
         .buffers_given = pool.given,
         .buffers_returned = pool.returned,

@@ -4,7 +4,7 @@
 
 #include "core.h"
 
-enum { KINDS = 64, MOST_CALLS = 4096 };
+enum { KINDS = 64 };
 
 static struct {
     atomic_int running;
@@ -12,52 +12,34 @@ static struct {
     uint32_t kinds[KINDS], kinds_count;
 } session;
 
-static const uint16_t driver_launches[] = {DRIVER_LAUNCHES};
-static const uint16_t runtime_queries[] = {RUNTIME_QUERIES};
-#define LENGTH(array) (sizeof(array) / sizeof *(array))
-
-static int listed(uint32_t call, const uint16_t *calls, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (calls[i] == call)
-            return 1;
-    return 0;
-}
-
-/* Of the driver's calls keep those that launch, of the runtime's leave out those that only ask. The kind is enabled
-   first and single calls are disabled after: the other way round gave no records with CUDA 13.0. */
-static void leave_out_queries(uint32_t kind)
-{
-    if (kind == KIND_DRIVER && cupti.ActivityEnableDriverApi) {
-        int result = CUPTI_OK;                          /* past its last call, the library refuses */
-        for (uint32_t call = 1; result == CUPTI_OK && call < MOST_CALLS; call++)
-            if (!listed(call, driver_launches, LENGTH(driver_launches)))
-                result = cupti.ActivityEnableDriverApi(call, 0);
-    }
-    if (kind == KIND_RUNTIME && cupti.ActivityEnableRuntimeApi)
-        for (size_t i = 0; i < LENGTH(runtime_queries); i++)
-            cupti.ActivityEnableRuntimeApi(runtime_queries[i], 0);
-}
-
 static void disable_all(void)
 {
     while (session.kinds_count)
         cupti.ActivityDisable(session.kinds[--session.kinds_count]);
+    for (uint32_t domain = DOMAIN_DRIVER; domain <= DOMAIN_RESOURCE; domain++)
+        cupti.EnableDomain(0, session.subscriber, domain);
+}
+
+static int enable_kind(uint32_t kind, int all_calls)
+{
+    if (kind == KIND_DRIVER || kind == KIND_RUNTIME)
+        return calls_enable(session.subscriber, kind == KIND_DRIVER ? DOMAIN_DRIVER : DOMAIN_RUNTIME, all_calls);
+    int result = cupti.ActivityEnable(kind);
+    if (result == CUPTI_OK)
+        session.kinds[session.kinds_count++] = kind;
+    return result;
 }
 
 static int enable_all(const pcu_options *options, uint32_t *failed_kind)
 {
     int result = CUPTI_OK;
     for (uint32_t i = 0; i < options->kinds_count && i < KINDS; i++) {
-        if ((result = cupti.ActivityEnable(options->kinds[i])) != CUPTI_OK) {
+        if ((result = enable_kind(options->kinds[i], options->all_calls)) != CUPTI_OK) {
             *failed_kind = options->kinds[i];
-            break;
+            return result;
         }
-        if (!options->queries)
-            leave_out_queries(options->kinds[i]);
-        session.kinds[session.kinds_count++] = options->kinds[i];
     }
-    if (result == CUPTI_OK && options->graph_nodes) {
+    if (options->graph_nodes) {
         result = cupti.EnableCallback(1, session.subscriber, DOMAIN_RESOURCE, RESOURCE_GRAPH_NODE_CREATED);
         if (result == CUPTI_OK)
             result = cupti.EnableCallback(1, session.subscriber, DOMAIN_RESOURCE, RESOURCE_GRAPH_NODE_CLONED);
@@ -73,6 +55,7 @@ static void forked(void)
     pool_forked();
     names_forked();
     correlate_forked();
+    calls_forked();
 }
 
 static void register_fork_handler(void)
@@ -92,7 +75,7 @@ int pcu_start(const pcu_options *options, uint32_t *failed_kind)
     if (result != CUPTI_OK)
         return result;
     /* The subscription comes first: it is what tells whether another client is in the process. */
-    if ((result = cupti.Subscribe(&session.subscriber, correlate_callback, NULL)) != CUPTI_OK)
+    if ((result = cupti.Subscribe(&session.subscriber, calls_callback, NULL)) != CUPTI_OK)
         return result;
     if (pool_open(options->buffer_bytes, options->max_buffers, version) != 0) {
         cupti.Unsubscribe(session.subscriber);
@@ -111,7 +94,7 @@ int pcu_start(const pcu_options *options, uint32_t *failed_kind)
         pool_close();
         return result;
     }
-    correlate_activate(1);
+    calls_activate(1);
     atomic_store(&session.running, 1);
     return CUPTI_OK;
 }
@@ -152,7 +135,7 @@ int pcu_stop(int finalize, double timeout_s)
     int expected = 1;
     if (!atomic_compare_exchange_strong(&session.running, &expected, 0))
         return CUPTI_OK;
-    correlate_activate(0);
+    calls_activate(0);
     disable_all();
     int result = flush(timeout_s);
     cupti.Unsubscribe(session.subscriber);

@@ -1,6 +1,7 @@
 /* Rows of the tables that the decoder fills: one struct a table, natural alignment, no pointers.
    Times are Unix nanoseconds; 0 in `start` or `end` means that CUPTI gave no time. `name` indexes the interned names.
-   `graph_node` is 0 outside CUDA graphs. Plain C without directives: cffi reads this file, the C core includes it. */
+   `graph_node` is 0 outside CUDA graphs. A call's `span` is the one open on its `thread` (pthread_self, Python's
+   threading.get_ident), 0 for none. Plain C without directives: cffi reads this file, the C core includes it. */
 
 typedef struct {
     uint64_t start, end, graph_node;
@@ -24,14 +25,9 @@ typedef struct {
 } pcu_set;
 
 typedef struct {
-    uint64_t start, end;
-    uint32_t correlation, function, process, thread, result, domain;
+    uint64_t start, end, span, thread;
+    uint32_t correlation, function, result, domain;
 } pcu_call;
-
-typedef struct {
-    uint64_t span;
-    uint32_t correlation, external_kind;
-} pcu_correlation;
 
 typedef struct {
     uint64_t start, end;

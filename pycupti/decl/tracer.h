@@ -4,14 +4,14 @@ typedef struct {
     size_t buffer_bytes;
     uint32_t max_buffers;
     uint32_t device_buffers;      /* limit of CUPTI's own pool of device buffers, 0 leaves its default */
-    const uint32_t *kinds;        /* CUPTI activity kinds to enable */
+    const uint32_t *kinds;        /* CUPTI's activity kinds; calls are taken by callbacks, all else as records */
     uint32_t kinds_count;
-    int queries;                  /* also record calls that only ask, such as cudaGetDevice */
+    int all_calls;                /* every call, not only those that put work on a device, wait or allocate */
     int graph_nodes;              /* note which span was open when a graph node was captured */
 } pcu_options;
 
 typedef struct {
-    uint64_t records, dropped, rejected, bad_timestamps, unknown_kinds, truncated, out_of_memory;
+    uint64_t records, calls, dropped, calls_dropped, rejected, bad_timestamps, unknown_kinds, truncated, out_of_memory;
     uint64_t decode_ns, buffers_given, buffers_returned, buffers_outstanding, buffers_allocated;
 } pcu_stats;
 
@@ -22,7 +22,7 @@ typedef struct {
 } pcu_table;
 
 typedef struct {
-    pcu_table kernels, copies, sets, calls, correlations, overheads, synchronizations, markers, memory, graph_nodes;
+    pcu_table kernels, copies, sets, calls, overheads, synchronizations, markers, memory, graph_nodes;
 } pcu_tables;
 
 /* Returns 0 or CUPTI's code; `failed_kind` is the activity kind that was refused, 0 when it wasn't a kind. */
@@ -41,7 +41,7 @@ void pcu_read_stats(pcu_stats *out);
 uint32_t pcu_names_count(void);
 const char *pcu_name(uint32_t index);
 
-/* Per-thread stack of span ids, mirrored as external correlation ids while the tracer runs. */
+/* Per-thread stack of span ids; what is launched belongs to the last one pushed. */
 int pcu_push(uint64_t span);
 int pcu_pop(void);
 uint32_t pcu_depth(void);

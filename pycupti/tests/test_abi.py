@@ -45,16 +45,6 @@ RECORDS = {
         "kind value bytes start end deviceId:device contextId:context streamId:stream correlationId:correlation flags "
         "memoryKind:memory_kind graphNodeId:graph_node graphId:graph",
     ),
-    "raw_call": (
-        "CUpti_ActivityAPI",
-        None,
-        "kind cbid:function start end processId:process threadId:thread correlationId:correlation returnValue:result",
-    ),
-    "raw_correlation": (
-        "CUpti_ActivityExternalCorrelation",
-        None,
-        "kind externalKind:external_kind externalId:external_id correlationId:correlation",
-    ),
     "raw_overhead": (
         "CUpti_ActivityOverhead",
         0,
@@ -75,6 +65,12 @@ RECORDS = {
         2,
         "kind memoryOperationType:operation memoryKind:memory_kind correlationId:correlation address bytes timestamp "
         "PC:program_counter processId:process deviceId:device contextId:context streamId:stream name isAsync:is_async",
+    ),
+    "raw_call": (
+        "CUpti_CallbackData",
+        None,
+        "callbackSite:site functionName:function functionParams:parameters functionReturnValue:result "
+        "symbolName:symbol context contextUid:context_id correlationData:slot correlationId:correlation",
     ),
     "raw_resource": ("CUpti_ResourceData", None, "context resourceHandle:handle resourceDescriptor:descriptor"),
     "raw_graph_node": (
@@ -192,9 +188,9 @@ CONSTANTS = {
     "KIND_OVERHEAD": "CUPTI_ACTIVITY_KIND_OVERHEAD",
     "KIND_MEMCPY_PEER": "CUPTI_ACTIVITY_KIND_MEMCPY2",
     "KIND_SYNCHRONIZATION": "CUPTI_ACTIVITY_KIND_SYNCHRONIZATION",
-    "KIND_CORRELATION": "CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION",
     "KIND_MEMORY": "CUPTI_ACTIVITY_KIND_MEMORY2",
-    "EXTERNAL_KIND": "CUPTI_EXTERNAL_CORRELATION_KIND_CUSTOM2",
+    "CALL_ENTERS": "CUPTI_API_ENTER",
+    "CALL_EXITS": "CUPTI_API_EXIT",
     "DOMAIN_DRIVER": "CUPTI_CB_DOMAIN_DRIVER_API",
     "DOMAIN_RUNTIME": "CUPTI_CB_DOMAIN_RUNTIME_API",
     "DOMAIN_RESOURCE": "CUPTI_CB_DOMAIN_RESOURCE",
@@ -211,10 +207,6 @@ RANGE_CONSTANTS = {
     "PROFILER_RANGE": "CUPTI_PROFILER_TYPE_RANGE_PROFILER",
     "SUPPORT_YES": "CUPTI_PROFILER_CONFIGURATION_SUPPORTED",
 }
-#: What a driver call that puts work on a device is called.
-LAUNCH = r"cu(Launch|GraphLaunch|Memcpy|Memset)"
-#: What a runtime call that only asks or sets a property is called.
-QUERY = r"cuda(\w*Get\w*|PeekAt\w*|\w*Query|StreamIsCapturing|FuncSet\w*|ThreadExchange\w*|Occupancy\w*)"
 
 
 def include_folders(header: str) -> list[Path]:
@@ -313,32 +305,6 @@ def test_every_offset_agrees_with_the_headers(folder, tmp_path):
         if "static assertion failed" in done.stderr:
             break
     pytest.fail(errors[-1][-3000:])
-
-
-LAST_DRIVER_CALL = 845
-"""The newest driver call when the list of launches was last gone through; later ones are for the next time."""
-
-
-def listed(macro: str) -> set[int]:
-    """The numbers of a list in abi.h."""
-    text = (CSRC / "abi.h").read_text().replace("\\\n", " ")
-    found = re.search(rf"#define {macro}\s+([\d, ]+)\n", text)
-    assert found
-    return {int(number) for number in found[1].split(",")}
-
-
-@pytest.mark.skipif(not CUPTI_FOLDERS, reason="no CUPTI headers are installed")
-@pytest.mark.parametrize("folder", CUPTI_FOLDERS, ids=str)
-def test_the_lists_of_calls_are_what_they_claim(folder):
-    text = "".join((folder / f"cupti_{api}_cbid.h").read_text() for api in ("driver", "runtime"))
-    driver = {int(number): name for name, number in re.findall(r"DRIVER_TRACE_CBID_(cu\w+)\s*=\s*(\d+),", text)}
-    found = re.findall(r"RUNTIME_TRACE_CBID_(cuda[A-Z]\w+)\s*=\s*(\d+),", text)
-    runtime = {int(number): name for name, number in found}
-    launches = {number for number, name in driver.items() if number <= LAST_DRIVER_CALL and re.match(LAUNCH, name)}
-    unnamed = {number for number, name in driver.items() if re.fullmatch(r"cuda\d+", name)}
-    assert listed("DRIVER_LAUNCHES") & (driver.keys() - unnamed) == launches
-    for number in listed("RUNTIME_QUERIES") & runtime.keys():
-        assert re.match(QUERY, runtime[number]), runtime[number]
 
 
 @pytest.mark.skipif(not CUPTI_FOLDERS, reason="no CUPTI headers are installed")

@@ -158,6 +158,7 @@ def test_the_public_names_are_these():
         "attribute",
         "demangle",
         "errors",
+        "launching_calls",
         "merge",
         "metrics",
         "otlp",

@@ -21,6 +21,8 @@ sessions = st.fixed_dictionaries(
         "launches": st.integers(0, 400),
         "unknown": st.sampled_from([0, 3]),
         "zero": st.sampled_from([0, 5]),
+        "missing": st.sampled_from([0, 7]),
+        "inner_ids": st.booleans(),
     }
 )
 
@@ -33,26 +35,33 @@ def test_emitted_is_decoded_plus_dropped(fake, session):
     fake.set(Switch.ASYNC, session["asynchronous"])
     fake.set(Switch.UNKNOWN, session["unknown"])
     fake.set(Switch.ZERO_TIMES, session["zero"])
-    tracer = pycupti.Tracer(buffer_mib=session["buffer_kib"] * KIB, max_buffers=session["max_buffers"])
+    fake.set(Switch.MISSING, session["missing"])
+    fake.set(Switch.INNER_IDS, session["inner_ids"])
+    tracer = pycupti.Tracer(
+        buffer_mib=session["buffer_kib"] * KIB, max_buffers=session["max_buffers"], all_calls=session["inner_ids"]
+    )
     with tracer:
         fake.launch_threads(session["launches"], session["threads"], first_span=1)
         fake.graph(nodes=3, replays=4)
     records, stats = tracer.drain(), tracer.stats
-    assert len(records) + stats.unknown_kinds == stats.records
+    assert len(records) + stats.unknown_kinds == stats.records + stats.calls
     assert stats.records + stats.dropped == fake.emitted
     assert stats.dropped == fake.lost
+    assert len(records.calls) == stats.calls == fake.told
+    assert stats.calls_dropped == 0
     assert stats.truncated == stats.out_of_memory == stats.buffers_outstanding == 0
     assert stats.bad_timestamps == int((records.kernels["start"] == 0).sum())
     fake.set(Switch.VERSION, 130001)
 
 
 @SETTINGS
-@given(st.sampled_from([4, 8, 64]), st.integers(1, 6), st.booleans(), st.integers(1, 300))
-def test_the_join_does_not_depend_on_buffers_or_threads(fake, buffer_kib, threads, asynchronous, launches):
+@given(st.sampled_from([4, 8, 64]), st.integers(1, 6), st.booleans(), st.integers(1, 300), st.booleans())
+def test_the_join_does_not_depend_on_buffers_or_threads(fake, buffer_kib, threads, asynchronous, launches, inner_ids):
     fake.reset()
     fake.set(Switch.ASYNC, asynchronous)
     fake.set(Switch.DUPLICATES, 3)
-    with pycupti.Tracer(buffer_mib=buffer_kib * KIB, max_buffers=4096) as tracer:
+    fake.set(Switch.INNER_IDS, inner_ids)
+    with pycupti.Tracer(buffer_mib=buffer_kib * KIB, max_buffers=4096, all_calls=inner_ids) as tracer:
         fake.launch_threads(launches, threads, first_span=100)
         assert tracer.flush()
         records = tracer.drain()
@@ -69,16 +78,16 @@ def empty() -> dict[str, np.ndarray]:
 @given(st.data())
 def test_the_join_does_not_depend_on_order(data):
     count = data.draw(st.integers(1, 50))
-    links = np.zeros(count, dtype("correlations"))
+    links = np.zeros(count, dtype("calls"))
     links["correlation"] = np.arange(1, count + 1)
     links["span"] = data.draw(st.lists(st.integers(1, 2**64 - 1), min_size=count, max_size=count))
     kernels = np.zeros(count + 3, dtype("kernels"))
     kernels["correlation"] = np.arange(1, count + 4)
-    tables = empty() | {"correlations": links, "kernels": kernels}
+    tables = empty() | {"calls": links, "kernels": kernels}
     expected = pycupti.attribute(Records(**tables, names=())).kernels
     assert expected.tolist() == [*links["span"].tolist(), 0, 0, 0]
     shuffled = np.array(data.draw(st.permutations(range(count))))
-    again = tables | {"correlations": np.concatenate([links[shuffled], links[: count // 2]])}
+    again = tables | {"calls": np.concatenate([links[shuffled], links[: count // 2]])}
     assert pycupti.attribute(Records(**again, names=())).kernels.tolist() == expected.tolist()
 
 
@@ -87,26 +96,25 @@ def test_the_join_does_not_depend_on_order(data):
 def test_stacks_balance_and_sessions_are_idempotent(fake, actions):
     fake.reset()
     tracer = pycupti.Tracer(buffer_mib=16 * KIB, max_buffers=64)
-    depth = launched = 0
+    opened, expected = [], []
     for action in actions:
         if action == "push":
-            tracer.push(depth + 1)
-            depth += 1
+            opened.append(len(opened) + 1)
+            assert tracer.push(opened[-1]) == 0
         elif action == "pop":
-            assert tracer.pop() == (0 if depth else 18)
-            depth = max(0, depth - 1)
+            assert tracer.pop() == (0 if opened else 18)
+            del opened[-1:]
         elif action == "launch":
             fake.launch()
-            launched += tracer.running
+            expected += [opened[-1] if opened else 0] if tracer.running else []
         else:
+            if action == "start" and not tracer.running:
+                expected = []  # what the last session left is gone when the next begins
             getattr(tracer, action)()
-            if action == "start" and tracer.running:
-                launched = launched if len(actions) else 0
-        assert fake.depth <= depth
-    while depth:
-        assert tracer.pop() == 0
-        depth -= 1
-    assert fake.depth == 0
+    while opened:
+        assert tracer.pop() == opened.pop() * 0
+    assert tracer.pop() == 18
     tracer.stop()
+    assert pycupti.attribute(tracer.drain()).kernels.tolist() == expected
     assert not fake.subscribed
     assert fake.enabled == 0

@@ -72,10 +72,7 @@ def test_every_field_survives_at_every_stride(fake, version):
     memory = records.memory[0]
     assert [int(memory[f]) for f in ("address", "bytes", "operation", "process", "is_async")] == [0xF00, 64, 1, 31, 1]
     assert records.names[memory["name"]] == "buffer"
-    assert records.calls["domain"].tolist() == [2, 2, 2, 1, 2]
-    assert tracer.call_name(2, 211) == "cudaLaunchKernel_v7000"
-    assert tracer.call_name(1, 307) == "cuLaunchKernel"
-    assert len(records) == fake.emitted == tracer.stats.records
+    assert len(records) - len(records.calls) == fake.emitted == tracer.stats.records
 
 
 def test_kinds_that_were_not_asked_for_stay_off(fake):
@@ -88,14 +85,77 @@ def test_kinds_that_were_not_asked_for_stay_off(fake):
     assert len(records) == len(records.kernels) == 1
 
 
-@pytest.mark.parametrize("queries", [False, True])
-def test_calls_that_only_ask_are_left_out_unless_wanted(fake, queries):
-    with small(queries=queries) as tracer:
+@pytest.mark.parametrize("all_calls", [False, True])
+def test_calls_that_only_ask_are_left_out_unless_wanted(fake, all_calls):
+    with small(all_calls=all_calls) as tracer:
         fake.launch()
         fake.query()
+        fake.synchronize()
         fake.memset(1)
         records = collect(tracer)
-    assert records.calls["function"].tolist() == ([211, 17, 1, 307] if queries else [211, 307])
+    names = [tracer.call_name(call["domain"], call["function"]) for call in records.calls]
+    if not all_calls:
+        assert names == ["cuLaunchKernel", "cudaStreamSynchronize_v3020", "cuMemsetD8Async"]
+    else:
+        launch, query = ["cuLaunchKernel", "cudaLaunchKernel_v7000"], ["cuInit", "cudaGetDevice_v3020"]
+        assert names == [*launch, *query, "cudaStreamSynchronize_v3020", "cuMemsetD8Async"]
+
+
+@pytest.mark.parametrize(("kind", "domains"), [(Kind.RUNTIME, [2]), (Kind.DRIVER, [1])])
+def test_calls_of_one_api_alone(fake, kind, domains):
+    with small(kinds=[Kind.KERNEL, kind], all_calls=True) as tracer:
+        fake.launch()
+        records = collect(tracer)
+    assert records.calls["domain"].tolist() == domains
+
+
+def test_a_call_is_what_its_thread_saw(fake):
+    before = time.time_ns()
+    with small(all_calls=True) as tracer, tracer.correlate(2**64 - 1):
+        fake.launch()
+        records = collect(tracer)
+    driver, runtime = records.calls
+    assert before <= runtime["start"] <= driver["start"] <= driver["end"] <= runtime["end"] <= time.time_ns()
+    assert runtime["correlation"] == driver["correlation"] == records.kernels[0]["correlation"]
+    assert {int(driver["thread"]), int(runtime["thread"])} == {threading.get_ident()}
+    assert {int(driver["span"]), int(runtime["span"])} == {2**64 - 1}
+    assert runtime["result"] == 0
+
+
+def test_a_driver_call_with_an_id_of_its_own_is_no_obstacle(fake):
+    fake.set(Switch.INNER_IDS, 1)
+    with small(all_calls=True) as tracer, tracer.correlate(7):
+        fake.launch()
+        records = collect(tracer)
+    assert len(set(records.calls["correlation"].tolist())) == 2
+    assert pycupti.attribute(records).kernels.tolist() == [7]
+
+
+def test_many_more_calls_than_a_log_s_first_piece(fake):
+    with small() as tracer, tracer.correlate(9):
+        fake.launch(count=50_000)
+        records = collect(tracer)
+        assert tracer.stats.calls == fake.told == 50_000
+    assert len(records.calls) == 50_000
+    assert (np.diff(records.calls["end"].astype(np.int64)) >= 0).all()
+    assert (pycupti.attribute(records).kernels == 9).all()
+
+
+def test_a_callback_after_the_end_is_harmless(fake):
+    with small() as tracer:
+        fake.launch()
+    fake.late()
+    assert len(tracer.drain().calls) == 1
+    with small() as tracer:
+        fake.late()
+        assert len(collect(tracer).calls) == 1
+
+
+def test_a_call_that_began_before_the_tracer_has_its_end_only(fake):
+    with small() as tracer:
+        fake.late()
+        call = collect(tracer).calls[0]
+    assert 0 < call["start"] <= call["end"] <= time.time_ns()
 
 
 def test_correlation_reaches_kernels_copies_and_calls(fake):
@@ -135,7 +195,7 @@ def test_graph_kernels_without_a_known_capture_go_to_their_launch(fake):
     assert pycupti.attribute(records).kernels.tolist() == [23, 23]
 
 
-def test_links_that_come_twice_or_never(fake):
+def test_calls_that_are_told_twice_or_never(fake):
     fake.set(Switch.DUPLICATES, 2)
     fake.set(Switch.MISSING, 5)
     with small() as tracer:
@@ -145,7 +205,7 @@ def test_links_that_come_twice_or_never(fake):
         records = collect(tracer)
     expected = [0 if span % 5 == 0 else span for span in range(1, 101)]
     assert pycupti.attribute(records).kernels.tolist() == expected
-    assert len(records.correlations) > 80
+    assert len(records.calls) > 80
 
 
 def test_bad_times_and_unknown_kinds_are_counted_and_harmless(fake):
@@ -179,7 +239,8 @@ def test_two_buffers_lose_records_but_never_count_wrong(fake):
         stats = tracer.stats
     assert stats.rejected > 0
     assert stats.dropped == fake.lost > 0
-    assert len(records) + stats.dropped == fake.emitted == 40_000
+    assert len(records.kernels) + stats.dropped == fake.emitted == 20_000
+    assert len(records.calls) == fake.told == 20_000
     assert stats.buffers_allocated == 2
 
 
@@ -190,7 +251,7 @@ def test_an_old_library_is_given_memory_rather_than_a_refusal(fake):
     try:
         with small(max_buffers=2) as tracer:
             fake.launch(count=20_000)
-            assert len(collect(tracer)) == 40_000
+            assert len(collect(tracer).kernels) == 20_000
     finally:
         fake.set(Switch.VERSION, 130001)
     assert tracer.stats.rejected == tracer.stats.dropped == 0
@@ -336,30 +397,16 @@ def test_finalise_only_on_request(fake):
     assert fake.finalized
 
 
-def test_pushes_and_pops_balance_across_stop(fake):
+def test_pushes_and_pops_balance_across_start_and_stop(fake):
     tracer = small()
-    tracer.start()
     assert tracer.push(1) == 0
-    assert tracer.push(2) == 0
-    assert fake.depth == 2
-    tracer.stop()
-    assert tracer.pop() == 0
-    assert fake.depth == 1
-    assert tracer.pop() == 0
-    assert fake.depth == 0
-    assert tracer.pop() == 18
-
-
-def test_a_span_opened_before_start_closes_after_it(fake):
-    tracer = small()
-    tracer.push(1)
     tracer.start()
-    tracer.push(2)
-    assert fake.depth == 1
-    tracer.pop()
-    tracer.pop()
-    assert fake.depth == 0
+    fake.launch()
+    assert tracer.push(2) == 0
+    fake.launch()
     tracer.stop()
+    assert pycupti.attribute(tracer.drain()).kernels.tolist() == [1, 2]
+    assert [tracer.pop(), tracer.pop(), tracer.pop()] == [0, 0, 18]
 
 
 def test_too_deep_a_stack_still_balances(fake):
@@ -367,9 +414,11 @@ def test_too_deep_a_stack_still_balances(fake):
         codes = [tracer.push(span + 1) for span in range(300)]
         assert codes[255] == 0
         assert codes[256] == 12
+        fake.launch()
         assert [tracer.pop() for _ in range(300)] == [0] * 300
-        assert fake.depth == 0
         assert tracer.pop() == 18
+        records = collect(tracer)
+    assert pycupti.attribute(records).kernels.tolist() == [256]
 
 
 def test_no_callback_needs_the_gil(fake):
@@ -436,3 +485,16 @@ def test_senseless_options_are_refused():
         pycupti.Tracer(max_buffers=0)
     with pytest.raises(ValueError, match="at least one buffer"):
         pycupti.Tracer(buffer_mib=0)
+
+
+def test_work_knows_the_call_that_launched_it(fake):
+    with small() as tracer:
+        fake.launch(count=3)
+        fake.memset(1)
+        records = collect(tracer)
+    assert pycupti.launching_calls(records, records.kernels).tolist() == [0, 1, 2]
+    assert pycupti.launching_calls(records, records.sets).tolist() == [3]
+    with small(kinds=[Kind.KERNEL]) as tracer:
+        fake.launch()
+        records = collect(tracer)
+    assert pycupti.launching_calls(records, records.kernels).tolist() == [-1]

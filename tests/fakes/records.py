@@ -124,7 +124,9 @@ def write_run(root: Path, run_id: str = "20261123-211500-digits-cnn-1a2b3c4d", *
             )
         )
         directory.write_predictions([{"sample": "a.png", "classes": [1, 2]}, {"sample": "b.png", "classes": [3, 4]}])
-        directory.write_spans(predictions(TRACE_ID, None, "predict", instants, instants + 1, {}))
+        table = predictions(TRACE_ID, None, "predict", instants, instants + 1, {})
+        with directory.scratch() as scratch:
+            directory.write_spans([table], table.resource, scratch)
         directory.write_record(record(directory.id, **changes))
     return directory.path
 

@@ -240,6 +240,16 @@ def test_runs_are_listed_shown_and_found() -> None:
     assert package.open_run("@last", output="runs").metrics["top1"] > 99
 
 
+def test_runs_of_different_trace_levels_share_no_table() -> None:
+    for level in ("model", "none", "model"):
+        assert mlms("eval", manifest(), "--trace-level", level, "--output", "runs").code == 0
+    text = mlms("runs", "list", "--output", "runs").out
+    first, second = text.split("traced at level none\n")
+    assert first.startswith("traced at level model\n")
+    assert (first.count("digits-cnn"), second.count("digits-cnn")) == (2, 1)
+    assert first.count("P50") == second.count("P50") == 1
+
+
 def test_predict_tells_what_it_sees() -> None:
     import numpy as np
 

@@ -36,6 +36,12 @@ def test_a_manifest_uses_a_plugins_framework_processor_and_metric(acme: Path) ->
     assert figures["mistakes"]["value"] == round(450 * (100 - figures["top1"]["value"]) / 100)
 
 
+def test_a_trace_level_that_a_framework_lacks_is_refused(acme: Path) -> None:
+    (outcome,) = package.evaluate(manifest(models=[judge()], trace={"level": "operator"})).outcomes
+    assert "framework 'acme' has no trace level 'operator'" in str(outcome.error)
+    assert "model" in str(outcome.error.hint)  # type: ignore[union-attr]
+
+
 def test_a_plugins_components_and_assets_are_listed(acme: Path) -> None:
     rows = {row["name"]: row for row in mlms("plugins", "--json").data}
     assert rows["acme"]["version"] == "1.2.3"

@@ -66,7 +66,7 @@ def bounds_by_type(trace: Trace, roof: Roof | None) -> pl.DataFrame:
         nothing = [pl.lit(None, pl.Float64).alias(name) for name in ("bound_ns", "gap", "lost_ns")]
         return times.with_columns(*nothing, pl.lit(None, pl.String).alias("limited_by"))
     # A layer that runs in some predictions only counts for as many.
-    part = pl.col("bound_ns") * pl.col("predictions") / trace.predictions.height
+    part = pl.col("bound_ns") * pl.col("predictions") / trace.of("layer").predictions.height
     by_compute = part.filter(pl.col("limited_by") == "compute").sum()
     bounds = (
         layer_bounds(trace, roof)

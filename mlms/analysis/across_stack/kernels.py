@@ -23,8 +23,9 @@ def kernel_information(trace: Trace) -> pl.DataFrame:
         InputError: the trace has no kernels; so for the others.
     """
     trace.need("library")
-    distance = (trace.predictions["latency_ns"] - trace.latency_ns).abs()
-    typical = trace.predictions["prediction"][distance.arg_min() or 0]
+    predictions = trace.of("library").predictions
+    distance = (predictions["latency_ns"] - predictions["latency_ns"].median()).abs()
+    typical = predictions["prediction"][distance.arg_min() or 0]
     layers = trace.calls.select("layer", layer_name="name", type="type")
     return (
         trace.kernels.filter(pl.col("prediction") == typical)
@@ -75,7 +76,8 @@ def gpu_by_layer(trace: Trace) -> pl.DataFrame:
     gpu = trace.kernels.filter(pl.col("device") == "gpu")
     busy = gpu.group_by(key).agg(gpu_ns=pl.col("busy_ns").sum(), inside_ns=pl.col("inside_ns").sum())
     spent = (
-        trace.layers.lazy()
+        trace.of("library")
+        .layers.lazy()
         .select(*key, "self_ns")
         .join(busy.lazy(), on=key, how="left")
         .with_columns(pl.col("gpu_ns", "inside_ns").fill_null(0))

@@ -94,7 +94,8 @@ def _by_type(trace: Trace, time: str) -> pl.DataFrame:
     counts = trace.calls.lazy().group_by("type").agg(count=pl.len())
     types = summed.group_by("type").agg(pl.col("time_ns").median()).join(counts.lazy(), on="type")
     rest = (
-        trace.predictions.lazy()
+        trace.of("layer")
+        .predictions.lazy()
         .join(summed.group_by("prediction").agg(pl.col("time_ns").sum()), on="prediction", how="left")
         .select(
             type=pl.lit(OUTSIDE),

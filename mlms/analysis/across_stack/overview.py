@@ -10,6 +10,7 @@ import polars as pl
 
 from mlms.analysis.across_stack.bound import bounds_by_type, layer_bounds, model_bound_ns
 from mlms.analysis.across_stack.layers import OUTSIDE, layer_information
+from mlms.analysis.across_stack.provenance import provenance
 from mlms.analysis.across_stack.roofs import way_of
 from mlms.analysis.across_stack.trace import Trace, read_trace
 from mlms.hooks.types import Roof
@@ -39,6 +40,8 @@ class Overview:
     types: Sequence[Mapping[str, Any]]
     layers: Sequence[Mapping[str, Any]]
     other: Mapping[str, int]
+    measured: str | None
+    """Which run of the scenario the layers come from, in a sentence; see ``provenance``."""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def overview(trace: Trace, roof: Roof | None, top: int = 10) -> Overview:
         device_time=_device_time(trace),
         types=pl.concat([inside.head(top), outside]).to_dicts(),
         layers=layers.head(fewer).to_dicts(),
+        measured=provenance(trace.run.record, "layer"),
         other={"types": max(inside.height - top, 0), "layers": max(layers.height - fewer, 0)},
     )
 

@@ -38,13 +38,10 @@ _KERNEL = {
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """What was recorded of the measured predictions.
+class Seen:
+    """What was recorded of the measured predictions of one run of the scenario, traced down to ``level``.
 
-    ``predictions``: prediction (a number from 0), batch_size (null if not recorded), latency_ns.
-    ``calls``: a row for each layer and call of it in a prediction, in no order: layer (a number), name, call (from 0),
-    type, parent (the layer around it, null for none), leaf, parameters, parameter_bytes, input_bytes, output_bytes,
-    flops, input_shapes, output_shapes (null where the framework doesn't tell).
+    ``predictions``: prediction (a number), batch_size (null if not recorded), latency_ns.
     ``layers``: a row a layer span: prediction, layer, start_ns (since the prediction's start), total_ns, self_ns
     (without the layers within), time_ns (``self_ns``, or what the GPU worked for it, where its kernels were recorded).
     ``kernels``: a row for each GPU kernel and CPU library primitive: prediction, layer (null outside of layers), name,
@@ -52,11 +49,46 @@ class Trace:
     inside_ns (the part of it within the layer's span), flops, dram_read_bytes, dram_write_bytes, occupancy (0 to 1).
     """
 
-    run: Run
+    level: str
     predictions: pl.DataFrame
-    calls: pl.DataFrame
     layers: pl.DataFrame
     kernels: pl.DataFrame
+
+    def has(self, level: str) -> bool:
+        return {"model": self.predictions, "layer": self.layers, "library": self.kernels}[level].height > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What was recorded of the measured predictions, in one run of the scenario or, leveled, in several.
+
+    ``calls``: a row for each layer and call of it in a prediction, in no order: layer (a number), name, call (from 0),
+    type, parent (the layer around it, null for none), leaf, parameters, parameter_bytes, input_bytes, output_bytes,
+    flops, input_shapes, output_shapes (null where the framework doesn't tell). They are the same in all runs: a layer
+    is its name and call.
+    ``seen`` are the runs, the shallowest first. Each level's figures come from the shallowest that has them (XSP's
+    leveled experimentation), since what records a level lengthens all that is above it.
+    """
+
+    run: Run
+    calls: pl.DataFrame
+    seen: tuple[Seen, ...]
+
+    def of(self, level: str) -> Seen:
+        """The shallowest run of the scenario that has spans of this level; without one the deepest."""
+        return next((seen for seen in self.seen if seen.has(level)), self.seen[-1])
+
+    @property
+    def predictions(self) -> pl.DataFrame:
+        return self.of("model").predictions
+
+    @property
+    def layers(self) -> pl.DataFrame:
+        return self.of("layer").layers
+
+    @property
+    def kernels(self) -> pl.DataFrame:
+        return self.of("library").kernels
 
     @property
     def latency_ns(self) -> float:
@@ -70,8 +102,7 @@ class Trace:
 
     def need(self, level: str) -> None:
         """Raises InputError, with the mend, where spans of this level are missing."""
-        there = {"model": self.predictions, "layer": self.layers, "library": self.kernels}[level]
-        if there.height == 0:
+        if not self.of(level).has(level):
             raise _without(self.run, level)
 
 
@@ -86,7 +117,7 @@ def read_trace(run: Run) -> Trace:
         raise _without(run, "model")
     spans = StoredSpans(run.path / SPANS)
     tree = structure(spans)
-    predicted, sizes = _predictions(spans, tree)
+    predicted, sizes, levels = _predictions(spans, tree, _level(run))
     chosen = np.zeros(len(tree.parent), bool)
     chosen[predicted] = True
     number = np.full(len(tree.parent) + 1, -1, np.int64)  # the last one is for "none"
@@ -97,16 +128,49 @@ def read_trace(run: Run) -> Trace:
             "prediction": np.arange(len(predicted)),
             "batch_size": pl.Series(sizes, dtype=pl.Int64),
             "latency_ns": (tree.end - tree.start)[predicted],
+            "level": pl.Series(levels, dtype=pl.String),
         }
     )
     began = tree.start[predicted]
     calls, layers, code = _layers(spans, tree, of, began)
     kernels = _kernels(spans, tree, of, began, code)
-    return Trace(run, predictions, calls, _timed(layers, kernels), kernels)
+    return Trace(run, calls, tuple(_seen(predictions, layers, kernels)))
 
 
-def _predictions(spans: Spans, tree: Structure) -> tuple[Integers, list[int | None]]:
-    """Positions of the measured predictions of the most frequent batch size, by start, and that size for each."""
+def _seen(predictions: pl.DataFrame, layers: pl.DataFrame, kernels: pl.DataFrame) -> Iterator[Seen]:
+    """The same for each run of the scenario.
+
+    Layers that one times on the host are timed by another's kernels, and kernels that it didn't count have the mean
+    counters of those of the same name and layer that another did.
+    """
+    busy = kernels.filter(pl.col("device") == "gpu", pl.col("layer").is_not_null())
+    busy = busy.group_by("prediction", "layer").agg(time_ns=pl.col("busy_ns").sum())
+    counted = kernels.group_by("layer", "name").agg(pl.col(*_KERNEL).mean())
+    levels = sorted(predictions["level"].unique().to_list(), key=depth)
+    for level in levels or [""]:
+        mine = predictions.filter(pl.col("level") == level).drop("level")
+        own, run_here, worked = (frame.join(mine, on="prediction", how="semi") for frame in (layers, kernels, busy))
+        if not busy.height:
+            timed = own.with_columns(time_ns=pl.col("self_ns"))
+        elif worked.height:
+            timed = own.join(worked, on=["prediction", "layer"], how="left")
+        else:
+            timed = own.join(
+                busy.group_by("layer").agg(pl.col("time_ns").median().cast(pl.Int64)), on="layer", how="left"
+            )
+        yield Seen(level, mine, timed.with_columns(pl.col("time_ns").fill_null(0)), _counted(run_here, counted))
+
+
+def _counted(kernels: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
+    if kernels.select(pl.any_horizontal(pl.col(*_KERNEL).is_not_null().any())).item():
+        return kernels
+    return kernels.drop(*_KERNEL).join(counted, on=["layer", "name"], how="left", nulls_equal=True)
+
+
+def _predictions(spans: Spans, tree: Structure, level: str) -> tuple[Integers, list[int | None], list[str]]:
+    """Positions of the measured predictions of the most frequent batch size, by start; for each that size and the level
+    that its run of the scenario was traced at: what its step says, else ``level``.
+    """
     model = at_level(tree, "model")
     outermost = model & (nearest_above(tree, model) < 0)
     step = nearest_above(tree, at_level(tree, "application"))
@@ -118,7 +182,11 @@ def _predictions(spans: Spans, tree: Structure) -> tuple[Integers, list[int | No
         usual = max(set(sizes), key=sizes.count)
         where = where[[size == usual for size in sizes]]
         sizes = [usual] * len(where)
-    return where[np.argsort(tree.start[where], kind="stable")], sizes
+    where = where[np.argsort(tree.start[where], kind="stable")]
+    steps, of = np.unique(step[where], return_inverse=True)
+    stated = [str(found.get("mlms.trace.level", level)) for found in _attributes(spans, steps[steps >= 0])]
+    stated = [level] * (len(steps) - len(stated)) + stated  # a prediction without a step comes first
+    return where, sizes, [stated[place] for place in of]
 
 
 def _layers(
@@ -215,14 +283,6 @@ def _kernels(spans: Spans, tree: Structure, of: Integers, began: Integers, aroun
         )
         .drop("first", "last")
     )
-
-
-def _timed(layers: pl.DataFrame, kernels: pl.DataFrame) -> pl.DataFrame:
-    gpu = kernels.filter(pl.col("device") == "gpu", pl.col("layer").is_not_null())
-    if not gpu.height:
-        return layers.with_columns(time_ns=pl.col("self_ns"))
-    busy = gpu.group_by("prediction", "layer").agg(time_ns=pl.col("busy_ns").sum())
-    return layers.join(busy, on=["prediction", "layer"], how="left").with_columns(pl.col("time_ns").fill_null(0))
 
 
 def _attributes(spans: Spans, positions: npt.NDArray[np.int64]) -> Iterator[Mapping[str, Any]]:

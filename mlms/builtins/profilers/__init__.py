@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlms.builtins.profilers.sampled import component
+from mlms.builtins.profilers.sampled import SampledOnGpus, component
 from mlms.hooks import Component, Profiler
 
 COMPONENTS: tuple[Component[Profiler], ...] = (
@@ -10,5 +10,7 @@ COMPONENTS: tuple[Component[Profiler], ...] = (
         "host", "Processor, memory and threads of the process and the machine.", "mlms.builtins.profilers.host:Host"
     ),
     component("perf", "Linux's perf events of the process: cycles, cache misses.", "mlms.builtins.profilers.perf:Perf"),
-    component("nvml", "Use, memory, power and clocks of NVIDIA GPUs.", "mlms.builtins.profilers.gpu:Gpus"),
+    component(
+        "nvml", "Use, memory, power and clocks of NVIDIA GPUs.", "mlms.builtins.profilers.gpu:Gpus", SampledOnGpus
+    ),
 )

@@ -48,10 +48,16 @@ class Sampled:
         return sampled(recorder, self.name, self.source, told, self.interval_s)
 
 
-def component(name: str, summary: str, source: str) -> Component[Profiler]:
+class SampledOnGpus(Sampled):
+    """The same, on by itself only where the model is on an NVIDIA GPU."""
+
+    devices: str = "cuda"
+
+
+def component(name: str, summary: str, source: str, kind: type[Sampled] = Sampled) -> Component[Profiler]:
     """The profiler ``name`` of the ``Source`` that ``source`` ("module:attribute") makes."""
 
     def make(options: Mapping[str, Any], context: Context) -> Profiler:
-        return Sampled(name, source, seconds(options.get("interval", INTERVAL_S)), context.device_uuid)
+        return kind(name, source, seconds(options.get("interval", INTERVAL_S)), context.device_uuid)
 
     return Component(name, make, summary, OPTIONS)

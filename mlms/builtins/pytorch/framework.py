@@ -21,6 +21,7 @@ from mlms.builtins.pytorch.weights import load_weights
 from mlms.errors import InputError
 from mlms.hooks import Roof
 from mlms.manifests.types import ModelAsset
+from mlms.tracing.levels import LEVELS
 
 DTYPES = {
     "float32": torch.float32,
@@ -33,7 +34,7 @@ DTYPES = {
 class PyTorch:
     """Builds predictors from ``torch.nn.Module`` factories."""
 
-    levels: tuple[str, ...] = ("application", "model", "framework", "layer")
+    levels: tuple[str, ...] = LEVELS[1:]
 
     def load(
         self, model: ModelAsset, weights: Path | None, device: str, options: Mapping[str, Any]

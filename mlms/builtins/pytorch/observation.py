@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
 
+from mlms.builtins.pytorch.failures import failure
 from mlms.builtins.pytorch.layers import Layer, describe_calls, layers_of, wrapped
-from mlms.builtins.pytorch.operators import OperatorTrace, marked
+from mlms.builtins.pytorch.onednn import verbose
+from mlms.builtins.pytorch.operators import OperatorTrace
 from mlms.hooks import Batch, Outputs
 from mlms.tracing.levels import depth
 from mlms.tracing.recorder import Recorder
@@ -21,9 +23,6 @@ Predict = Callable[[Batch], Outputs]
 
 PHASES = ("input_transfer", "forward", "synchronize", "output_transfer")
 """The methods of the predictor that are spans at the level "framework"."""
-
-OPERATOR_CHUNK = 64
-"""Predictions that Kineto records before its events are taken out."""
 
 
 class Observed:
@@ -41,34 +40,53 @@ def observed(predictor: PyTorchPredictor, recorder: Recorder, level: str, batch:
     ``batch`` is one to describe the layers with: it is predicted once, before anything is recorded.
 
     Under ``torch.compile`` the modules vanish into generated code, so there are no layers; operators are then the
-    compiled regions and whatever they still dispatch.
+    compiled regions and whatever they still dispatch. Library calls are oneDNN's primitives on the CPU; those of a GPU
+    come from the profiler ``cupti``.
     """
     predict = recorder.intern(
         f"predict {predictor.name}", "model", {"mlms.batch_size": max(len(array) for array in batch.values())}
     )
-    kineto = depth(level) >= depth("operator")
-    record = marked if kineto else recorder.wrap
-    inputs = predictor.input_transfer(batch)
+    layers = layers_of(predictor.module) if depth(level) >= depth("layer") and not predictor.compiled else ()
+    identifiers = _names(recorder, layers, predictor, batch)
     with ExitStack() as stack:
+        trace = _operators(stack, predictor, recorder, predict, level)
+        record = recorder.wrap if trace is None else trace.marked
         if depth(level) >= depth("framework"):
             for phase in PHASES:
                 _shadow(stack, predictor, phase, record(getattr(predictor, phase), recorder.intern(phase, "framework")))
-        if depth(level) >= depth("layer") and not predictor.compiled:
-            layers = layers_of(predictor.module)
-            identifiers = _names(recorder, layers, predictor.module, inputs)
-            stack.enter_context(wrapped(layers, lambda forward, layer: record(forward, identifiers[layer.name])))
-        if not kineto:
+        stack.enter_context(wrapped(layers, lambda forward, layer: record(forward, identifiers[layer.name])))
+        if trace is None:
             yield Observed(recorder.wrap(predictor.predict, predict), _nothing)
-            return
-        trace = OperatorTrace(recorder, predict, OPERATOR_CHUNK)
-        try:
+        else:
+            trace.start()
             yield Observed(trace.wrap(predictor.predict), trace.checkpoint)
-        finally:
-            trace.finish()
 
 
-def _names(recorder: Recorder, layers: Sequence[Layer], module: Any, inputs: Sequence[Tensor]) -> dict[str, int]:
-    calls = describe_calls(module, layers, inputs)
+def _operators(
+    stack: ExitStack, predictor: PyTorchPredictor, recorder: Recorder, predict: int, level: str
+) -> OperatorTrace | None:
+    """What records operators and what is below them, finished with the stack; None at levels above them."""
+    if depth(level) < depth("operator"):
+        return None
+    told = None
+    if depth(level) >= depth("library") and predictor.device.type == "cpu":
+        if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            told = stack.enter_context(verbose())
+        else:
+            recorder.notes.append("no library calls were recorded: this PyTorch is built without oneDNN")
+    trace = OperatorTrace(recorder, predict, told)
+    stack.callback(trace.finish)
+    return trace
+
+
+def _names(recorder: Recorder, layers: Sequence[Layer], predictor: PyTorchPredictor, batch: Batch) -> dict[str, int]:
+    """Each layer's identifier in the recorder, by its name."""
+    if not layers:
+        return {}
+    try:
+        calls = describe_calls(predictor.module, layers, predictor.input_transfer(batch))
+    except Exception as error:
+        raise failure(error, predictor.name, "predicting, to describe its layers,") from error
     identifiers = {layer.name: recorder.intern(layer.name, "layer", layer.attributes) for layer in layers}
     for name, identifier in identifiers.items():
         recorder.names[identifier].calls = calls[name]

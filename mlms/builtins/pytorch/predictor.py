@@ -34,7 +34,7 @@ class PyTorchPredictor:
     ) -> None:
         self.name = model.name
         self._inputs = [spec.name for spec in model.input]
-        self._device, self._dtype = device, dtype
+        self.device, self._dtype = device, dtype
         self._channels_last = bool(options.get("channels_last"))
         self._cleanup = cleanup
         tensors = [*module.parameters(), *module.buffers()]
@@ -85,8 +85,8 @@ class PyTorchPredictor:
 
     def synchronize(self) -> None:
         """Wait until the device has done all its work."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def output_transfer(self, outputs: Any) -> Outputs:
         """The outputs by name, in host memory."""
@@ -110,20 +110,20 @@ class PyTorchPredictor:
 
     def device_peak_bytes(self) -> int | None:
         """The caching allocator's peak since the model was loaded; CUDA's own context is not in it."""
-        return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
 
     def close(self) -> None:
         """Give the memory back and the process its settings."""
         self.module = self._eager = None
         self._cleanup.close()
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _to_device(self, array: npt.NDArray[Any]) -> Tensor:
         # Copies only what torch can't alias: memory that is read-only or runs backwards.
         tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
         dtype = self._dtype if tensor.is_floating_point() else tensor.dtype
-        tensor = tensor.to(self._device, dtype, non_blocking=True)
+        tensor = tensor.to(self.device, dtype, non_blocking=True)
         if self._channels_last and tensor.ndim == 4:
             tensor = tensor.contiguous(memory_format=torch.channels_last)
         return tensor

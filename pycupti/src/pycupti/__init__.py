@@ -24,7 +24,7 @@ from pycupti.tracer import Stats, Tracer
 
 if TYPE_CHECKING:
     from pycupti import otlp
-    from pycupti.attribution import Attribution, attribute
+    from pycupti.attribution import Attribution, attribute, launching_calls
     from pycupti.records import Records, merge
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "attribute",
     "demangle",
     "errors",
+    "launching_calls",
     "merge",
     "metrics",
     "otlp",
@@ -58,6 +59,7 @@ __all__ = [
 _LAZY = {
     "Attribution": "attribution",
     "attribute": "attribution",
+    "launching_calls": "attribution",
     "Records": "records",
     "merge": "records",
     "otlp": "otlp",

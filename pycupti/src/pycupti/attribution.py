@@ -1,4 +1,4 @@
-"""Which span each piece of work belongs to: by correlation id, never by time or by order."""
+"""Which call launched each piece of work, and in which span: by correlation id, never by time or by order."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from pycupti.records import Records, Rows
 
 Spans = npt.NDArray[np.uint64]
+Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,28 +21,39 @@ class Attribution:
     calls: Spans
 
 
-def _lookup(keys: npt.NDArray[np.unsignedinteger], values: Spans, wanted: npt.NDArray[np.unsignedinteger]) -> Spans:
-    """Map `wanted` through keys to values; 0 where a key is missing. Of repeated keys the first counts."""
+def _find(keys: npt.NDArray[np.unsignedinteger], wanted: npt.NDArray[np.unsignedinteger]) -> Positions:
+    """Find where in `keys` each of `wanted` is first; -1 where it isn't."""
     if not len(keys):
-        return np.zeros(len(wanted), np.uint64)
+        return np.full(len(wanted), -1, np.int64)
     unique, first = np.unique(keys, return_index=True)
     place = np.minimum(np.searchsorted(unique, wanted), len(unique) - 1)
-    return np.where(unique[place] == wanted, values[first][place], np.uint64(0))
+    return np.where(unique[place] == wanted, first[place], -1)
+
+
+def _spans(rows: Rows, positions: Positions) -> Spans:
+    """Take the spans of rows of calls or graph nodes; 0 where the position is -1."""
+    if not len(rows):
+        return np.zeros(len(positions), np.uint64)
+    return np.where(positions >= 0, rows["span"][positions], np.uint64(0))
+
+
+def launching_calls(records: Records, rows: Rows) -> Positions:
+    """Find the row of `records.calls` that launched each kernel, copy or memset of `rows`; -1 where none is known."""
+    return _find(records.calls["correlation"], rows["correlation"])
 
 
 def attribute(records: Records) -> Attribution:
-    """Join work and calls to the spans they were launched in.
+    """Join work to the spans that were open at the calls that launched it, for which the kind DRIVER is needed.
 
     A graph's kernels share one correlation id, their launch's; they go to the span open when their node was captured,
     and where that isn't known to the span of the launch.
     """
-    links, nodes = records.correlations, records.graph_nodes
-
-    def launched(rows: Rows) -> Spans:
-        return _lookup(links["correlation"], links["span"], rows["correlation"])
 
     def worked(rows: Rows) -> Spans:
-        captured = _lookup(nodes["node"], nodes["span"], rows["graph_node"])
-        return np.where((rows["graph_node"] != 0) & (captured != 0), captured, launched(rows))
+        nodes = np.where(rows["graph_node"] != 0, _find(records.graph_nodes["node"], rows["graph_node"]), -1)
+        captured = _spans(records.graph_nodes, nodes)
+        return np.where(captured != 0, captured, _spans(records.calls, launching_calls(records, rows)))
 
-    return Attribution(worked(records.kernels), worked(records.copies), worked(records.sets), launched(records.calls))
+    return Attribution(
+        worked(records.kernels), worked(records.copies), worked(records.sets), records.calls["span"].copy()
+    )

@@ -4,7 +4,11 @@ from enum import IntEnum
 
 
 class Kind(IntEnum):
-    """CUPTI's activity kinds that this package decodes; a value is CUPTI's own number."""
+    """What can be traced; a value is the number of CUPTI's activity kind.
+
+    DRIVER and RUNTIME, the API calls, are taken by callbacks rather than as CUPTI's records: of the driver's those that
+    put work on a device (the runtime's end in them), of the runtime's those that wait or allocate.
+    """
 
     MEMCPY = 1
     MEMSET = 2
@@ -15,11 +19,10 @@ class Kind(IntEnum):
     OVERHEAD = 17
     PEER_COPY = 22
     SYNCHRONIZATION = 38
-    CORRELATION = 39
     MEMORY = 49
 
 
-#: What a trace holds unless asked otherwise: work on the device, the calls that launched it, and the link to spans.
+#: What a trace holds unless asked otherwise: work on the device, and the calls that launched it, with their spans.
 DEFAULT_KINDS = (
     Kind.KERNEL,
     Kind.MEMCPY,
@@ -27,6 +30,5 @@ DEFAULT_KINDS = (
     Kind.PEER_COPY,
     Kind.RUNTIME,
     Kind.DRIVER,
-    Kind.CORRELATION,
     Kind.OVERHEAD,
 )

@@ -1,38 +1,55 @@
 """Hardware metrics without a GPU: what a chip can count, and how many passes a set of metrics takes."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pycupti import _child, library
-from pycupti.errors import Unavailable, rebuild
+from pycupti.errors import Unavailable, check, rebuild
+from pycupti.probing import open_cupti
 
-#: One pass together on GH100: time, DRAM traffic, achieved occupancy, cycles, L2 sectors, tensor-pipe instructions.
+#: One pass together on GH100: time, DRAM traffic, achieved occupancy, cycles, use of the tensor pipes.
 ROOFLINE = (
     "gpu__time_duration.sum",
     "dram__bytes_read.sum",
     "dram__bytes_write.sum",
     "sm__warps_active.avg.pct_of_peak_sustained_active",
     "sm__cycles_active.avg",
-    "lts__t_sectors.sum",
-    "sm__inst_executed_pipe_tensor_op_hmma.sum",
+    "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active",
 )
-#: Thread-level fp32 instructions; one more pass. FLOPs are 2 ffma + fadd + fmul.
-FP32 = (
-    "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum",
-    "smsp__sass_thread_inst_executed_op_fadd_pred_on.sum",
-    "smsp__sass_thread_inst_executed_op_fmul_pred_on.sum",
+#: Floating-point instructions of threads, and operations of tensor instructions by what they read.
+_FLOPS = re.compile(
+    r"smsp__sass_thread_inst_executed_op_[fhd](?P<operation>add|mul|fma)_pred_on\.sum"
+    r"|sm__ops_path_tensor_src_(?:fp|bf|tf)(?:(?!sparsity|realtime)\w)*\.sum"
 )
 
 
-def fp32_flops(values: dict[str, float]) -> float:
-    """Floating-point operations from the FP32 metrics; a fused multiply-add counts two.
+def known(chip: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those metrics of `names` whose base the chip has."""
+    bases = {name for kind in available(chip).values() for name in kind}
+    return tuple(name for name in names if name.partition(".")[0] in bases)
 
-    >>> fp32_flops(dict(zip(FP32, (10.0, 1.0, 2.0))))
-    23.0
+
+def flop_counters(chip: str) -> tuple[str, ...]:
+    """Return the counters that together hold all floating-point operations, some five passes on GH100."""
+    names = (f"{name}.sum" for kind in available(chip).values() for name in kind)
+    return tuple(sorted(filter(_FLOPS.fullmatch, names)))
+
+
+def flops(values: Mapping[str, float]) -> float:
+    """Floating-point operations from the counters of `flop_counters`, a multiply-add being two.
+
+    >>> flops({"sm__ops_path_tensor_src_fp16.sum": 8.0, "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum": 2.0})
+    12.0
     """
-    ffma, fadd, fmul = (values[name] for name in FP32)
-    return 2 * ffma + fadd + fmul
+    total = 0.0
+    for name, value in values.items():
+        found = _FLOPS.fullmatch(name)
+        if found:
+            total += value * (2 if found["operation"] == "fma" else 1)
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +61,14 @@ class Plan:
     passes: int
 
 
-def _ask(task: str, **argument: Any) -> Any:
+def _path() -> str:
     path = library.find()
     if path is None:
         raise Unavailable("no libcupti found", "pip install nvidia-cuda-cupti, or set PYCUPTI_LIBCUPTI to its path")
+    return path
+
+
+def _ask(task: str, path: str, **argument: Any) -> Any:
     outcome = _child.run(task, {"path": path, **argument})
     answer = outcome.steps.get("answer")
     if answer is None:
@@ -61,19 +82,36 @@ def _ask(task: str, **argument: Any) -> Any:
     raise rebuild(answer["error"], answer["arguments"])
 
 
+def chip(device: int = 0) -> str:
+    """Return the name of a device's chip, such as GH100; loads libcupti in this process.
+
+    Raises Unavailable on a machine without a GPU, or with a libcupti before 12.6.
+    """
+    open_cupti()
+    module = library.core()
+    name = module.ffi.new("const char **")
+    check(module.lib.pcu_chip_name(device, name), "asking for the chip's name")
+    return str(module.ffi.string(name[0]).decode())
+
+
 def chips() -> tuple[str, ...]:
     """Return the chips that the installed libcupti knows, such as GH100."""
-    return tuple(_ask("chips"))
+    return tuple(_ask("chips", _path()))
 
 
 def available(chip: str) -> dict[str, tuple[str, ...]]:
     """Return a chip's base metrics by type: counter, ratio, throughput."""
-    return {kind: tuple(names) for kind, names in _ask("available", chip=chip).items()}
+    return _available(_path(), chip)
+
+
+@lru_cache(maxsize=8)
+def _available(path: str, chip: str) -> dict[str, tuple[str, ...]]:
+    return {kind: tuple(names) for kind, names in _ask("available", path, chip=chip).items()}
 
 
 def submetrics(chip: str, metric: str) -> tuple[str, ...]:
     """Return what can follow a base metric's name, such as `.sum` and `.avg.per_second`."""
-    return tuple(_ask("submetrics", chip=chip, metric=metric))
+    return tuple(_ask("submetrics", _path(), chip=chip, metric=metric))
 
 
 def plan(chip: str, names: Iterable[str]) -> Plan:
@@ -82,4 +120,4 @@ def plan(chip: str, names: Iterable[str]) -> Plan:
     Raises UnknownMetric naming all that the chip lacks, with the nearest that it has.
     """
     wanted = tuple(names)
-    return Plan(chip, wanted, _ask("plan", chip=chip, names=list(wanted)))
+    return Plan(chip, wanted, _ask("plan", _path(), chip=chip, names=list(wanted)))

@@ -12,6 +12,8 @@ from pycupti.errors import Unavailable
 
 #: First API version whose libcupti has the Range Profiler and Profiler Host (CUDA 12.6).
 METRICS_API = 24
+#: First API version that can be finalised where there are CUDA graphs (CUDA 12.6); before, that crashed.
+FINALIZE_API = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ class Probe:
     def metrics(self) -> bool:
         """Whether this libcupti has the metric APIs; whether counters are permitted shows when they are opened."""
         return self.tracing and self.api_version >= METRICS_API
+
+    @property
+    def finalizable(self) -> bool:
+        """Whether `Tracer(finalize=True)` is safe also where there are CUDA graphs."""
+        return self.tracing and self.api_version >= FINALIZE_API
 
 
 def steps(libcuda: str, libcupti: str | None) -> Iterator[tuple[str, Any]]:

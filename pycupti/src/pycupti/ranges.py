@@ -10,6 +10,7 @@ from pycupti.conflict import conflict
 from pycupti.errors import Unavailable, check
 from pycupti.host import Host
 from pycupti.library import core
+from pycupti.metrics import chip
 from pycupti.probing import METRICS_API, open_cupti
 
 
@@ -65,7 +66,7 @@ class RangeProfiler:
         code = self._lib.pcu_context(self._device, context)
         if code:
             raise Unavailable(f"no CUDA context on device {self._device}: the driver answered {code}")
-        self._host = Host(self._chip(), self._availability())
+        self._host = Host(chip(self._device), self._availability())
         try:
             self._config, self.passes = self._host.configure(self.names)
             self._open()
@@ -73,11 +74,6 @@ class RangeProfiler:
             self._host.__exit__(None, None, None)
             raise
         return self
-
-    def _chip(self) -> str:
-        name = self._ffi.new("const char **")
-        check(self._lib.pcu_chip_name(self._device, name), "asking for the chip's name")
-        return str(self._ffi.string(name[0]).decode())
 
     def _availability(self) -> Any:
         size = self._ffi.new("size_t *")

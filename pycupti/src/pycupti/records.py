@@ -26,7 +26,6 @@ ROW_TYPES = {
     "copies": "pcu_copy",
     "sets": "pcu_set",
     "calls": "pcu_call",
-    "correlations": "pcu_correlation",
     "overheads": "pcu_overhead",
     "synchronizations": "pcu_synchronization",
     "markers": "pcu_marker",
@@ -67,7 +66,6 @@ class Records:
     copies: Rows
     sets: Rows
     calls: Rows
-    correlations: Rows
     overheads: Rows
     synchronizations: Rows
     markers: Rows
@@ -76,7 +74,7 @@ class Records:
     names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Return the number of activity records, graph nodes not counted."""
+        """Return the number of records and calls, graph nodes not counted."""
         return sum(len(getattr(self, table)) for table in ROW_TYPES if table != "graph_nodes")
 
 

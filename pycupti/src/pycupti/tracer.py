@@ -3,10 +3,10 @@
 import atexit
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pycupti.conflict import conflict
 from pycupti.errors import Conflict, check
@@ -24,12 +24,15 @@ _MIB = 1 << 20
 class Stats:
     """Counts since the start. Records emitted by CUPTI = `records` + `dropped` once flushed.
 
+    `calls` counts the API calls handed over, `calls_dropped` those for which there was no memory;
     `rejected` counts buffers refused at the cap; `truncated` buffers that ended inside a record;
-    `buffers_outstanding` those that CUPTI has not given back.
+    `buffers_outstanding` those that CUPTI has not given back; `decode_ns` is processor time of the thread that decodes.
     """
 
     records: int
+    calls: int
     dropped: int
+    calls_dropped: int
     rejected: int
     bad_timestamps: int
     unknown_kinds: int
@@ -45,24 +48,23 @@ class Stats:
 class _Correlation:
     """Opens a span on this thread; made by Tracer.correlate."""
 
-    __slots__ = ("_lib", "_span")
+    __slots__ = ("_pop", "_push", "_span")
 
-    def __init__(self, lib: Any, span: int) -> None:
-        self._lib = lib
-        self._span = span
+    def __init__(self, push: Callable[[int], int], pop: Callable[[], int], span: int) -> None:
+        self._push, self._pop, self._span = push, pop, span
 
     def __enter__(self) -> None:
-        self._lib.pcu_push(self._span)
+        self._push(self._span)
 
     def __exit__(self, *_: object) -> None:
-        self._lib.pcu_pop()
+        self._pop()
 
 
 class Tracer:
     """Traces GPU activity between start and stop; one at a time in a process.
 
-    `push(span_id)` and `pop()` open and close a span on the calling thread, at the price of one C call; they return
-    CUPTI's result code, 0 when all is well. `correlate` is the same as a context manager.
+    `push(span_id)` and `pop()` open and close a span on the calling thread, at the price of one C call; they return 0,
+    12 past 256 open spans (still to be popped), 18 where none is open. `correlate` is the same as a context manager.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Tracer:
         buffer_mib: float = 4,
         max_buffers: int = 64,
         device_buffers: int = 64,
-        queries: bool = False,
+        all_calls: bool = False,
         graph_nodes: bool = True,
         finalize: bool = False,
         timeout_s: float = 10.0,
@@ -80,8 +82,8 @@ class Tracer:
         """Nothing is started, opened or allocated yet.
 
         `device_buffers` limits CUPTI's own pool of 3.2 MB device buffers, and only takes effect before the first CUDA
-        context (0 leaves CUPTI's default). `queries` also records calls that only ask, such as cudaGetDevice, and of
-        the driver's calls all: far more records; without it they are left out where libcupti can (12.6 and later).
+        context (0 leaves CUPTI's default). `all_calls` takes every call of the APIs in `kinds`, also those that only
+        ask, such as cudaGetDevice, and the runtime's above the driver's: far more, at a far higher cost.
         `finalize` detaches CUPTI when stopping, which takes its last cost away;
         it is unsafe with CUDA graphs before 12.6. `timeout_s` bounds a flush.
         """
@@ -91,7 +93,7 @@ class Tracer:
             raise ValueError("a tracer needs at least one buffer of 4 KiB")
         self._max_buffers = max_buffers
         self._device_buffers = device_buffers
-        self._queries = queries
+        self._all_calls = all_calls
         self._graph_nodes = graph_nodes
         self._finalize = finalize
         self._timeout_s = timeout_s
@@ -127,7 +129,7 @@ class Tracer:
         options.max_buffers = self._max_buffers
         options.device_buffers = self._device_buffers
         options.kinds, options.kinds_count = kinds, len(self._kinds)
-        options.queries, options.graph_nodes = self._queries, self._graph_nodes
+        options.all_calls, options.graph_nodes = self._all_calls, self._graph_nodes
         failed = self._ffi.new("uint32_t *")
         code = self._lib.pcu_start(options, failed)
         action = f"enabling {Kind(failed[0]).name}" if failed[0] else "starting the tracer"
@@ -182,7 +184,7 @@ class Tracer:
 
     def correlate(self, span_id: int) -> _Correlation:
         """Attribute what this thread launches inside the `with` to a span (an 8-byte id, not 0)."""
-        return _Correlation(self._lib, span_id)
+        return _Correlation(self.push, self.pop, span_id)
 
     @property
     def running(self) -> bool:

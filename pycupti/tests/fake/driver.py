@@ -4,6 +4,8 @@ import ctypes
 from enum import IntEnum
 from pathlib import Path
 
+from pycupti import library
+
 
 class Switch(IntEnum):
     """fake.h's switches."""
@@ -17,10 +19,11 @@ class Switch(IntEnum):
     ZERO_TIMES = 6
     DUPLICATES = 7
     MISSING = 8
-    UNKNOWN = 9
-    TRUNCATE = 10
-    KEEP_BUFFERS = 11
-    FLUSH_RESULT = 12
+    INNER_IDS = 9
+    UNKNOWN = 10
+    TRUNCATE = 11
+    KEEP_BUFFERS = 12
+    FLUSH_RESULT = 13
 
 
 class Fake:
@@ -31,7 +34,7 @@ class Fake:
         self.library = ctypes.CDLL(str(path))
         #: The same functions with the GIL held throughout.
         self.holding_gil = ctypes.PyDLL(str(path))
-        for name in ("fake_emitted", "fake_lost", "fake_wait_returned", "fake_kernels"):
+        for name in ("fake_emitted", "fake_lost", "fake_wait_returned", "fake_kernels", "fake_told"):
             getattr(self.library, name).restype = ctypes.c_uint64
         self._names: dict[str, ctypes.Array[ctypes.c_char]] = {}
 
@@ -49,7 +52,13 @@ class Fake:
         self.library.fake_launch_many(self._name(name), stream, count)
 
     def launch_threads(self, count: int, threads: int, first_span: int, name: str = "kernel") -> None:
-        self.library.fake_launch_threads(self._name(name), count, threads, ctypes.c_uint64(first_span))
+        """Each thread opens a span of its own through the core's C functions, as a program without a GIL would."""
+        core = library.core()
+        push, pop = (
+            ctypes.c_void_p(int(core.ffi.cast("uintptr_t", core.ffi.addressof(core.lib, function))))
+            for function in ("pcu_push", "pcu_pop")
+        )
+        self.library.fake_launch_threads(self._name(name), count, threads, ctypes.c_uint64(first_span), push, pop)
 
     def graph(self, nodes: int, replays: int, name: str = "node") -> None:
         self.library.fake_graph(self._name(name), nodes, replays)
@@ -63,6 +72,12 @@ class Fake:
     def query(self) -> None:
         self.library.fake_query()
 
+    def synchronize(self) -> None:
+        self.library.fake_synchronize()
+
+    def late(self) -> None:
+        self.library.fake_late()
+
     def others(self) -> None:
         self.library.fake_others()
 
@@ -75,8 +90,8 @@ class Fake:
         return int(self.library.fake_lost())
 
     @property
-    def depth(self) -> int:
-        return int(self.library.fake_depth())
+    def told(self) -> int:
+        return int(self.library.fake_told())
 
     @property
     def enabled(self) -> int:

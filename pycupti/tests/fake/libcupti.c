@@ -1,7 +1,8 @@
 /* A stand-in for libcupti: the activity API over our own declarations, with the record sizes of real versions. It
    behaves as the real one where that has bitten: buffers come back from another thread and after a flush has returned,
-   records lie across buffers, links come twice or never. */
+   records lie across buffers, callbacks nest, come twice, never, or late. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,8 +26,11 @@ static const strides layouts[] = {
     {19, 208, 88, 88, 96, 40, 40, 120},
     {0, 200, 88, 88, 96, 40, 40, 120},
 };
-enum { CALL_SIZE = 40, CORRELATION_SIZE = 24, MARKER_SIZE = 56, UNKNOWN_SIZE = 48, UNKNOWN_KIND = 57, LARGEST = 256 };
-enum { STACK = 512, KINDS = 64, CALLS = 807 };
+enum { MARKER_SIZE = 56, UNKNOWN_SIZE = 48, UNKNOWN_KIND = 57, LARGEST = 256 };
+enum { KINDS = 64, CALLS = 807 };
+/* The calls that the stand-in makes, by the numbers that CUDA 13.0 gives them. */
+enum { GET_DEVICE = 17, MEMCPY_ASYNC = 41, STREAM_SYNCHRONIZE = 131, LAUNCH_KERNEL = 211, GRAPH_LAUNCH = 311 };
+enum { CU_INIT = 1, CU_MEMSET_ASYNC = 216, CU_MEMCPY_ASYNC = 306, CU_LAUNCH_KERNEL = 307, CU_GRAPH_LAUNCH = 514 };
 
 typedef struct pending {
     struct pending *next;
@@ -38,20 +42,20 @@ static uint64_t switches[FAKE_SWITCHES] = {[FAKE_VERSION] = 130001};
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;     /* CUPTI's lock: held while it fills buffers */
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static pthread_t completer;
-static int completer_runs, subscribed, graph_callbacks, finalized, crashed_version;
+static int completer_runs, finalized, crashed_version;
+static atomic_int subscribed;
 static uint8_t enabled[KINDS];
-static uint8_t quiet[3][CALLS];      /* calls disabled one by one, by domain */
+static atomic_uchar watched[4][CALLS];           /* callbacks enabled, by domain */
 static buffer_requested_fn requested;
 static buffer_completed_fn completed;
-static callback_fn callback;
+static callback_fn _Atomic callback, last_callback;
 static uint8_t *current;
 static size_t current_size, current_used;
 static pending *queue, **queue_tail = &queue;
-static uint64_t emitted, lost, unasked_lost, completions, waiting, kernels, links, graph_nodes;
-static uint32_t correlations;
+static uint64_t emitted, lost, unasked_lost, completions, waiting, kernels, graph_nodes;
+static _Atomic uint64_t calls, told;
+static _Atomic uint32_t correlations;
 static uint64_t clock_ns = 1700000000000000000u;
-static __thread uint64_t stack[STACK];
-static __thread uint32_t depth;
 
 __attribute__((constructor)) static void configure(void)
 {
@@ -74,7 +78,8 @@ void fake_reset(void)
     uint64_t version = switches[FAKE_VERSION];
     memset(switches, 0, sizeof switches);
     switches[FAKE_VERSION] = version;
-    emitted = lost = unasked_lost = kernels = links = 0;
+    emitted = lost = unasked_lost = kernels = 0;
+    calls = told = 0;
     pthread_mutex_unlock(&lock);
 }
 
@@ -187,20 +192,51 @@ static uint64_t tick(void)
     return clock_ns += 100;
 }
 
-static void emit_call(uint32_t correlation, uint32_t kind, uint32_t function)
+/* One side of a call, told to the subscriber without CUPTI's lock. `slot` is the call's own. */
+static void tell_call(uint32_t domain, uint32_t function, uint32_t site, uint32_t correlation, uint64_t *slot)
 {
-    if (quiet[kind == KIND_DRIVER ? DOMAIN_DRIVER : DOMAIN_RUNTIME][function])
+    static const uint32_t result = 0;
+    callback_fn tell = callback;
+    if (!tell || !watched[domain][function])
         return;
-    raw_call call = {.kind = kind, .function = function, .start = tick(), .end = tick(),
-                     .process = 1, .thread = (uint32_t)(uintptr_t)&depth, .correlation = correlation};
-    emit(kind, &call, sizeof call, CALL_SIZE);
-    if (!depth || depth > STACK)
+    raw_call call = {.site = site, .function = "call", .result = site == CALL_EXITS ? &result : NULL, .context_id = 1,
+                     .slot = slot, .correlation = correlation};
+    tell(NULL, domain, function, &call);
+    told += site == CALL_EXITS;
+}
+
+typedef struct {
+    uint32_t runtime, driver, correlation, inner;
+    uint64_t outer_slot, inner_slot;
+    int silent;
+} api_call;
+
+/* A runtime call makes a driver call, which has the same correlation id unless FAKE_INNER_IDS is set; a program may
+   make the driver call alone (`runtime` 0). Each FAKE_MISSING-th call isn't told of. */
+static api_call call_begin(uint32_t runtime, uint32_t driver)
+{
+    api_call call = {.runtime = runtime, .driver = driver, .correlation = ++correlations};
+    call.inner = switches[FAKE_INNER_IDS] && runtime ? ++correlations : call.correlation;
+    call.silent = each(FAKE_MISSING, ++calls);
+    if (call.silent)
+        return call;
+    if (runtime)
+        tell_call(DOMAIN_RUNTIME, runtime, CALL_ENTERS, call.correlation, &call.outer_slot);
+    if (driver)
+        tell_call(DOMAIN_DRIVER, driver, CALL_ENTERS, call.inner, &call.inner_slot);
+    return call;
+}
+
+static void call_end(api_call *call)
+{
+    if (call->silent)
         return;
-    raw_correlation link = {.kind = KIND_CORRELATION, .external_kind = EXTERNAL_KIND,
-                            .external_id = stack[depth - 1], .correlation = correlation};
-    links++;
-    for (int i = each(FAKE_MISSING, links) ? 2 : !each(FAKE_DUPLICATES, links); i < 2; i++)
-        emit(KIND_CORRELATION, &link, sizeof link, CORRELATION_SIZE);
+    if (call->driver)
+        tell_call(DOMAIN_DRIVER, call->driver, CALL_EXITS, call->inner, &call->inner_slot);
+    if (call->runtime)
+        tell_call(DOMAIN_RUNTIME, call->runtime, CALL_EXITS, call->correlation, &call->outer_slot);
+    if (each(FAKE_DUPLICATES, calls) && call->driver)
+        tell_call(DOMAIN_DRIVER, call->driver, CALL_EXITS, call->inner, &call->inner_slot);
 }
 
 static void emit_kernel(const char *name, uint32_t stream, uint32_t correlation, uint64_t node)
@@ -220,12 +256,12 @@ static void emit_kernel(const char *name, uint32_t stream, uint32_t correlation,
 
 uint32_t fake_launch(const char *name, uint32_t stream)
 {
+    api_call call = call_begin(LAUNCH_KERNEL, CU_LAUNCH_KERNEL);
     pthread_mutex_lock(&lock);
-    uint32_t correlation = ++correlations;
-    emit_call(correlation, KIND_RUNTIME, 211);
-    emit_kernel(name, stream, correlation, 0);
+    emit_kernel(name, stream, call.correlation, 0);
     pthread_mutex_unlock(&lock);
-    return correlation;
+    call_end(&call);
+    return call.correlation;
 }
 
 void fake_launch_many(const char *name, uint32_t stream, uint32_t count)
@@ -238,27 +274,26 @@ typedef struct {
     const char *name;
     uint32_t count, stream;
     uint64_t span;
+    int (*push)(uint64_t);
+    int (*pop)(void);
 } launcher;
-
-int cuptiActivityPushExternalCorrelationId(uint32_t kind, uint64_t id);
-int cuptiActivityPopExternalCorrelationId(uint32_t kind, uint64_t *last);
 
 static void *launch_all(void *argument)
 {
     launcher *one = argument;
-    uint64_t last;
-    cuptiActivityPushExternalCorrelationId(EXTERNAL_KIND, one->span);
+    one->push(one->span);
     fake_launch_many(one->name, one->stream, one->count);
-    cuptiActivityPopExternalCorrelationId(EXTERNAL_KIND, &last);
+    one->pop();
     return NULL;
 }
 
-void fake_launch_threads(const char *name, uint32_t count, uint32_t threads, uint64_t first_span)
+void fake_launch_threads(const char *name, uint32_t count, uint32_t threads, uint64_t first_span, int (*push)(uint64_t),
+                         int (*pop)(void))
 {
     pthread_t *ids = calloc(threads, sizeof *ids);
     launcher *all = calloc(threads, sizeof *all);
     for (uint32_t i = 0; i < threads; i++) {
-        all[i] = (launcher){name, count, i, first_span + i};
+        all[i] = (launcher){name, count, i, first_span + i, push, pop};
         pthread_create(&ids[i], NULL, launch_all, &all[i]);
     }
     for (uint32_t i = 0; i < threads; i++)
@@ -269,39 +304,44 @@ void fake_launch_threads(const char *name, uint32_t count, uint32_t threads, uin
 
 void fake_query(void)
 {
-    pthread_mutex_lock(&lock);
-    emit_call(++correlations, KIND_RUNTIME, 17);
-    emit_call(++correlations, KIND_DRIVER, 1);
-    pthread_mutex_unlock(&lock);
+    api_call call = call_begin(GET_DEVICE, CU_INIT);
+    call_end(&call);
+}
+
+void fake_synchronize(void)
+{
+    api_call call = call_begin(STREAM_SYNCHRONIZE, 0);
+    call_end(&call);
 }
 
 void fake_copy(uint64_t bytes, int peer)
 {
+    api_call call = call_begin(MEMCPY_ASYNC, CU_MEMCPY_ASYNC);
     pthread_mutex_lock(&lock);
-    uint32_t correlation = ++correlations;
-    emit_call(correlation, KIND_RUNTIME, 211);
     raw_memcpy copy = {.kind = KIND_MEMCPY, .direction = 1, .source_kind = 1, .destination_kind = 3, .flags = 1,
                        .bytes = bytes, .start = tick(), .end = tick(), .context = 1, .stream = 7,
-                       .correlation = correlation};
+                       .correlation = call.correlation};
     raw_memcpy_peer across = {.kind = KIND_MEMCPY_PEER, .direction = 10, .source_kind = 3, .destination_kind = 3,
                               .flags = 1, .bytes = bytes, .start = tick(), .end = tick(), .device = 1, .context = 1,
-                              .stream = 7, .source_device = 1, .destination_device = 2, .correlation = correlation};
+                              .stream = 7, .source_device = 1, .destination_device = 2,
+                              .correlation = call.correlation};
     if (peer)
         emit(KIND_MEMCPY_PEER, &across, PARAMS_SIZE(raw_memcpy_peer, graph), layout()->peer);
     else
         emit(KIND_MEMCPY, &copy, PARAMS_SIZE(raw_memcpy, graph), layout()->copy);
     pthread_mutex_unlock(&lock);
+    call_end(&call);
 }
 
 void fake_memset(uint64_t bytes)
 {
+    api_call call = call_begin(0, CU_MEMSET_ASYNC);
     pthread_mutex_lock(&lock);
-    uint32_t correlation = ++correlations;
-    emit_call(correlation, KIND_DRIVER, 307);
     raw_memset set = {.kind = KIND_MEMSET, .value = 255, .bytes = bytes, .start = tick(), .end = tick(), .context = 1,
-                      .stream = 7, .correlation = correlation, .flags = 1, .memory_kind = 3};
+                      .stream = 7, .correlation = call.correlation, .flags = 1, .memory_kind = 3};
     emit(KIND_MEMSET, &set, PARAMS_SIZE(raw_memset, graph), layout()->set);
     pthread_mutex_unlock(&lock);
+    call_end(&call);
 }
 
 void fake_others(void)
@@ -324,28 +364,29 @@ void fake_others(void)
     pthread_mutex_unlock(&lock);
 }
 
-static void tell(uint32_t id, uint64_t node, uint64_t original)
+static void tell_node(uint32_t id, uint64_t node, uint64_t original)
 {
     raw_graph_node graph = {.node = (void *)(uintptr_t)node, .original_node = (void *)(uintptr_t)original};
     raw_resource resource = {.descriptor = &graph};
-    if (callback && graph_callbacks)
-        callback(NULL, DOMAIN_RESOURCE, id, &resource);
+    callback_fn tell = callback;
+    if (tell && watched[DOMAIN_RESOURCE][id])
+        tell(NULL, DOMAIN_RESOURCE, id, &resource);
 }
 
 void fake_graph(const char *name, uint32_t nodes, uint32_t replays)
 {
     uint64_t first = __atomic_fetch_add(&graph_nodes, 2 * nodes, __ATOMIC_SEQ_CST) + 1;
     for (uint32_t i = 0; i < nodes; i++)
-        tell(RESOURCE_GRAPH_NODE_CREATED, first + i, 0);
+        tell_node(RESOURCE_GRAPH_NODE_CREATED, first + i, 0);
     for (uint32_t i = 0; i < nodes; i++)
-        tell(RESOURCE_GRAPH_NODE_CLONED, first + nodes + i, first + i);
+        tell_node(RESOURCE_GRAPH_NODE_CLONED, first + nodes + i, first + i);
     for (uint32_t replay = 0; replay < replays; replay++) {
+        api_call call = call_begin(GRAPH_LAUNCH, CU_GRAPH_LAUNCH);
         pthread_mutex_lock(&lock);
-        uint32_t correlation = ++correlations;
-        emit_call(correlation, KIND_RUNTIME, 211);
         for (uint32_t i = 0; i < nodes; i++)
-            emit_kernel(name, 7, correlation, first + nodes + i);
+            emit_kernel(name, 7, call.correlation, first + nodes + i);
         pthread_mutex_unlock(&lock);
+        call_end(&call);
     }
 }
 
@@ -375,9 +416,17 @@ uint64_t fake_wait_returned(void)
     return value;
 }
 
-uint32_t fake_depth(void)
+uint64_t fake_told(void)
 {
-    return depth;
+    return told;
+}
+
+void fake_late(void)
+{
+    uint64_t slot = 1;
+    raw_call call = {.site = CALL_EXITS, .slot = &slot, .correlation = ++correlations};
+    if (last_callback)
+        last_callback(NULL, DOMAIN_RUNTIME, LAUNCH_KERNEL, &call);
 }
 
 uint64_t fake_kernels(void)
@@ -426,7 +475,7 @@ int cuptiSubscribe(void **subscriber, callback_fn function, void *user)
     if (subscribed)
         return CUPTI_MULTIPLE_SUBSCRIBERS;
     subscribed = 1;
-    callback = function;
+    callback = last_callback = function;
     *subscriber = &subscribed;
     return CUPTI_OK;
 }
@@ -434,23 +483,54 @@ int cuptiSubscribe(void **subscriber, callback_fn function, void *user)
 int cuptiUnsubscribe(void *subscriber)
 {
     (void)subscriber;
-    subscribed = graph_callbacks = 0;
+    subscribed = 0;
     callback = NULL;
+    for (uint32_t domain = 1; domain <= DOMAIN_RESOURCE; domain++)
+        for (uint32_t id = 0; id < CALLS; id++)
+            watched[domain][id] = 0;
     return CUPTI_OK;
 }
 
 int cuptiEnableCallback(uint32_t enable, void *subscriber, uint32_t domain, uint32_t id)
 {
-    (void)subscriber;
-    (void)id;
-    if (domain == DOMAIN_RESOURCE)
-        graph_callbacks = (int)enable;
+    if (subscriber != &subscribed || domain > DOMAIN_RESOURCE || id >= CALLS)
+        return CUPTI_INVALID_PARAMETER;
+    if (enable && switches[FAKE_ENABLE_RESULT] && switches[FAKE_ENABLE_KIND] == KIND_RUNTIME && domain == DOMAIN_RUNTIME)
+        return (int)switches[FAKE_ENABLE_RESULT];
+    watched[domain][id] = (uint8_t)enable;
+    return CUPTI_OK;
+}
+
+int cuptiEnableDomain(uint32_t enable, void *subscriber, uint32_t domain)
+{
+    for (uint32_t id = 1; id < CALLS; id++)
+        cuptiEnableCallback(enable, subscriber, domain, id);
     return CUPTI_OK;
 }
 
 int cuptiGetCallbackName(uint32_t domain, uint32_t function, const char **name)
 {
-    *name = domain == DOMAIN_DRIVER && function == 307 ? "cuLaunchKernel" : "cudaLaunchKernel_v7000";
+    static const struct {
+        uint32_t domain, function;
+        const char *name;
+    } named[] = {
+        {DOMAIN_RUNTIME, GET_DEVICE, "cudaGetDevice_v3020"},
+        {DOMAIN_RUNTIME, MEMCPY_ASYNC, "cudaMemcpyAsync_v3020"},
+        {DOMAIN_RUNTIME, STREAM_SYNCHRONIZE, "cudaStreamSynchronize_v3020"},
+        {DOMAIN_RUNTIME, LAUNCH_KERNEL, "cudaLaunchKernel_v7000"},
+        {DOMAIN_RUNTIME, GRAPH_LAUNCH, "cudaGraphLaunch_v10000"},
+        {DOMAIN_DRIVER, CU_INIT, "cuInit"},
+        {DOMAIN_DRIVER, CU_MEMCPY_ASYNC, "cuMemcpyAsync"},
+        {DOMAIN_DRIVER, CU_MEMSET_ASYNC, "cuMemsetD8Async"},
+        {DOMAIN_DRIVER, CU_LAUNCH_KERNEL, "cuLaunchKernel"},
+        {DOMAIN_DRIVER, CU_GRAPH_LAUNCH, "cuGraphLaunch"},
+    };
+    if (function >= CALLS)
+        return CUPTI_INVALID_PARAMETER;
+    *name = domain == DOMAIN_RUNTIME ? "cudaElse_v3020" : "cuElse";
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (named[i].domain == domain && named[i].function == function)
+            *name = named[i].name;
     return CUPTI_OK;
 }
 
@@ -472,8 +552,6 @@ static int switch_kind(uint32_t kind, uint8_t on)
     int result = refused ? (int)switches[FAKE_ENABLE_RESULT] : CUPTI_OK;
     if (!refused)
         enabled[kind] = on;
-    if (kind == KIND_DRIVER || kind == KIND_RUNTIME)              /* the kind overrides what was set call by call */
-        memset(quiet[kind == KIND_DRIVER ? DOMAIN_DRIVER : DOMAIN_RUNTIME], !on, CALLS);
     pthread_mutex_unlock(&lock);
     return result;
 }
@@ -486,26 +564,6 @@ int cuptiActivityEnable(uint32_t kind)
 int cuptiActivityDisable(uint32_t kind)
 {
     return switch_kind(kind, 0);
-}
-
-int cuptiActivityEnableDriverApi(uint32_t function, uint8_t on)
-{
-    if (function >= CALLS)
-        return CUPTI_INVALID_PARAMETER;
-    pthread_mutex_lock(&lock);
-    quiet[DOMAIN_DRIVER][function] = !on;
-    pthread_mutex_unlock(&lock);
-    return CUPTI_OK;
-}
-
-int cuptiActivityEnableRuntimeApi(uint32_t function, uint8_t on)
-{
-    if (function >= CALLS)
-        return CUPTI_INVALID_PARAMETER;
-    pthread_mutex_lock(&lock);
-    quiet[DOMAIN_RUNTIME][function] = !on;
-    pthread_mutex_unlock(&lock);
-    return CUPTI_OK;
 }
 
 int cuptiActivityFlushAll(uint32_t flag)
@@ -529,9 +587,7 @@ static size_t stride(uint32_t kind)
     case KIND_SYNCHRONIZATION: return layout()->synchronization;
     case KIND_MEMORY: return layout()->memory;
     case KIND_MARKER: return MARKER_SIZE;
-    case KIND_CORRELATION: return CORRELATION_SIZE;
-    case UNKNOWN_KIND: return UNKNOWN_SIZE;
-    default: return CALL_SIZE;
+    default: return UNKNOWN_SIZE;
     }
 }
 
@@ -560,27 +616,6 @@ int cuptiActivitySetAttribute(uint32_t attribute, size_t *size, void *value)
     (void)attribute;
     (void)size;
     (void)value;
-    return CUPTI_OK;
-}
-
-int cuptiActivityPushExternalCorrelationId(uint32_t kind, uint64_t id)
-{
-    if (kind != EXTERNAL_KIND)
-        return CUPTI_INVALID_PARAMETER;
-    if (depth < STACK)
-        stack[depth] = id;
-    depth++;
-    return CUPTI_OK;
-}
-
-int cuptiActivityPopExternalCorrelationId(uint32_t kind, uint64_t *last)
-{
-    if (kind != EXTERNAL_KIND)
-        return CUPTI_INVALID_PARAMETER;
-    if (!depth)
-        return CUPTI_QUEUE_EMPTY;
-    depth--;
-    *last = depth < STACK ? stack[depth] : 0;
     return CUPTI_OK;
 }
 

@@ -1,4 +1,4 @@
-/* The profiler half of the stand-in libcupti: two chips, four metrics, and counters that are the number of kernels
+/* The profiler half of the stand-in libcupti: two chips, some metrics, and counters that are the number of kernels
    launched in a range, so that a test knows every value. FAKE_RANGE_RESULT is what enabling answers. */
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "abi.h"
 #include "fake.h"
 
-enum { METRICS = 4, RANGES = 64, NAME = 128 };
+enum { METRICS = 8, SLOW = 3, RANGES = 64, NAME = 128 };
 
 typedef struct {
     uint32_t wanted[METRICS], wanted_count, passes;
@@ -19,7 +19,9 @@ typedef struct {
 } counters_image;
 
 static const char *const chips[] = {"FAKE100", "FAKE200"};
-static const char *const base_metrics[METRICS] = {"fake__launches", "fake__cycles", "fake__bytes", "fake__slow"};
+static const char *const base_metrics[METRICS] = {
+    "fake__launches", "fake__cycles", "fake__bytes", "fake__slow", "dram__bytes_read", "dram__bytes_write",
+    "smsp__sass_thread_inst_executed_op_ffma_pred_on", "sm__warps_active"};
 static const char *listed[METRICS];
 
 typedef struct {
@@ -114,7 +116,8 @@ static int metric_index(const char *name)
 {
     for (int i = 0; i < METRICS; i++) {
         size_t length = strlen(base_metrics[i]);
-        if (strncmp(name, base_metrics[i], length) == 0 && strcmp(name + length, ".sum") == 0)
+        if (strncmp(name, base_metrics[i], length) == 0 &&
+            (strcmp(name + length, ".sum") == 0 || strcmp(name + length, ".avg.pct_of_peak_sustained_active") == 0))
             return i;
     }
     return -1;
@@ -131,7 +134,7 @@ int cuptiProfilerHostConfigAddMetrics(raw_host_add *params)
     for (size_t i = 0; i < params->count; i++) {
         int index = metric_index(params->names[i]);
         object->config.wanted[object->config.wanted_count++] = (uint32_t)index;
-        if (index == 3)
+        if (index == SLOW)
             object->config.passes = 3;
     }
     return CUPTI_OK;

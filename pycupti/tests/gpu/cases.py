@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import pycupti
@@ -135,7 +136,7 @@ def layers(batch: int) -> dict[str, Any]:
     edges = np.array([tracked.spans[int(s)] for s in spans.calls[attributed]], np.int64)
     early = edges[:, 0] - calls["start"].astype(np.int64)
     late = calls["end"].astype(np.int64) - edges[:, 1]
-    order = np.argsort(records.calls["correlation"])
+    order = np.argsort(records.calls["correlation"], kind="stable")
     place = order[np.searchsorted(records.calls["correlation"], records.kernels["correlation"], sorter=order)]
     after = records.kernels["start"] >= records.calls["start"][place]
     return {
@@ -388,37 +389,47 @@ def fork() -> dict[str, Any]:
 
 
 def metrics(size: int) -> dict[str, Any]:
-    """Counters of a product and of a large copy, per range and per kernel."""
+    """Counters of products and of a large elementwise addition, per range and per kernel."""
     torch = torch_ready()
-    names = (*pycupti.metrics.ROOFLINE, *pycupti.metrics.FP32)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    a, b = (torch.randn(size, size, device="cuda") for _ in range(2))
-    out = torch.empty(size, size, device="cuda")
+    chip = pycupti.metrics.chip()
+    names = (*pycupti.metrics.ROOFLINE, *pycupti.metrics.flop_counters(chip))
+    matmul = torch.backends.cuda.matmul
+    inputs = {
+        "fp32": torch.float32,
+        "tf32": torch.float32,
+        "bf16": torch.bfloat16,
+        "fp16": torch.float16,
+    }
+    products = {
+        name: [torch.randn(size, size, device="cuda").to(dtype) for _ in range(3)] for name, dtype in inputs.items()
+    }
     source = torch.randn(256 << 20, device="cuda")
     target = torch.empty_like(source)
-    torch.mm(a, b, out=out)
-    target.copy_(source)
-    torch.add(source, 1, out=target)
-    torch.cuda.synchronize()
 
-    def work(profiler: Any) -> None:
-        with profiler.range("product"):
-            torch.mm(a, b, out=out)
-        with profiler.range("add"):
+    def work(mark: Any) -> None:
+        for name, (a, b, out) in products.items():
+            matmul.allow_tf32 = name == "tf32"
+            with mark(name):
+                torch.mm(a, b, out=out)
+        with mark("add"):
             torch.add(source, 1, out=target)
         torch.cuda.synchronize()
 
+    work(lambda _: nullcontext())
     with pycupti.RangeProfiler(names) as profiler:
         passes = profiler.passes
-        by_range = profiler.measure(lambda: work(profiler))
+        by_range = profiler.measure(lambda: work(profiler.range))
     with pycupti.RangeProfiler(names, per_kernel=True) as profiler:
-        by_kernel = profiler.measure(lambda: work(profiler))
+        by_kernel = profiler.measure(lambda: work(profiler.range))
+    flops = pycupti.metrics.flops
     return {
+        "chip": chip,
         "passes": passes,
-        "ranges": {found.name: found.values for found in by_range},
-        "kernels": [[found.name, found.values] for found in by_kernel],
+        "ranges": {found.name: found.values | {"flops": flops(found.values)} for found in by_range},
+        "kernels": [[found.name, found.values | {"flops": flops(found.values)}] for found in by_kernel],
         "copied_bytes": 4 * (256 << 20),
         "flops": 2 * size**3,
+        "added": 256 << 20,
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 from fakes.contexts import context
 from mlms import api
 from mlms.errors import PluginError
-from mlms.executor.profiling import profiled, try_profilers
+from mlms.executor.profiling import profiled, replayed, try_profilers
 from mlms.hooks import Component
 from mlms.hooks.components import Components, Plugin, Registered, Registry
 from mlms.manifests.types import Step
@@ -60,8 +60,8 @@ def components(seen: list[str], **watchers: str | tuple[str, str]) -> Components
     return replace(api.load_plugins(), profilers=made)
 
 
-def named(*profilers: Step) -> Any:
-    return SimpleNamespace(profilers=tuple(profilers))
+def named(*profilers: Step, leveled: bool = False, level: str = "layer") -> Any:
+    return SimpleNamespace(profilers=tuple(profilers), trace=SimpleNamespace(leveled=leveled, level=level))
 
 
 def observe(level: str, offered: Components, *profilers: Step) -> Recorder:
@@ -142,3 +142,70 @@ def test_trying_all_tells_what_each_sees() -> None:
     assert gone.error is None
     assert "no such device" in gone.recorder.notes[0]
     assert (host.error, host.recorder.notes) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("device", "on"), [("cuda:1", {"anywhere", "on-gpus"}), ("cpu", {"anywhere"}), (None, {"anywhere"})]
+)
+def test_one_for_other_devices_is_not_on_by_itself(device: str | None, on: set[str]) -> None:
+    seen: list[str] = []
+    offered = components(seen, **{"anywhere": "layer", "on-gpus": "layer"})
+    registered = offered.profilers.get("on-gpus")
+
+    def make(options: Any, where: Any) -> Watcher:
+        made = registered.component.make(options, where)
+        made.devices = "cuda"
+        return made
+
+    entries = {
+        "anywhere": offered.profilers.get("anywhere"),
+        "on-gpus": replace(registered, component=replace(registered.component, make=make)),
+    }
+    offered = replace(offered, profilers=Registry("profiler", entries))
+    recorder = Recorder()
+    with profiled(named(), offered, replace(context(), device=device), recorder, "layer"):
+        pass
+    assert {word.removesuffix(" on") for word in seen if word.endswith(" on")} == on
+    seen.clear()
+    with profiled(named(Step("on-gpus", {})), offered, replace(context(), device=device), recorder, "model"):
+        pass
+    assert "on-gpus on" in seen, "one that is named is on anywhere"
+
+
+@pytest.mark.parametrize(
+    ("level", "on"),
+    [
+        ("model", {"sampler"}),
+        ("layer", {"sampler"}),
+        ("library", {"sampler", "tracer"}),
+        ("hardware", {"sampler", "tracer"}),
+    ],
+)
+def test_where_profiling_is_leveled_a_named_one_waits_for_its_level(level: str, on: set[str]) -> None:
+    seen: list[str] = []
+    offered = components(seen, sampler="hardware", tracer="library")
+    asked = named(Step("sampler", {}), Step("tracer", {}), leveled=True, level="hardware")
+    with profiled(asked, offered, context(), Recorder(), level):
+        pass
+    assert {word.removesuffix(" on") for word in seen if word.endswith(" on")} == on
+
+
+class Counting(Watcher):
+    def replay(self, predict: Any, recorder: Recorder) -> None:
+        self.seen.append(f"{self.name} replays {predict()}")
+        if self.fails == "replay":
+            raise OSError("counters are busy")
+
+
+@pytest.mark.parametrize("fails", ["", "replay"])
+def test_one_that_replays_does_so_afterwards(fails: str) -> None:
+    seen: list[str] = []
+    watcher = Counting("counting", "hardware", seen, fails)
+    registered = Registered(Component("counting", lambda options, where: watcher, "Counts."), PLUGIN)
+    offered = replace(api.load_plugins(), profilers=Registry("profiler", {"counting": registered}))
+    recorder = Recorder()
+    with profiled(named(Step("counting", {})), offered, context(), recorder, "model") as on:
+        pass
+    replayed(on, lambda: "one", recorder)
+    assert seen == ["counting on", "counting off", "counting replays one"]
+    assert recorder.notes == (["counting (from acme-mlms 1.0): failed: OSError: counters are busy"] if fails else [])
