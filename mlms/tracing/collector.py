@@ -117,6 +117,21 @@ def collector(endpoint: str | None = None, signal: Signal = TRACES) -> Collector
     )
 
 
+def delta_wanted() -> bool:
+    """Whether the environment asks for sums as increases from point to point, not as the rise since they began.
+
+    "lowmemory" is for programs that count; what is read from elsewhere stays cumulative under it.
+
+    Raises:
+        ValueError: the variable makes no sense.
+    """
+    name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+    value = os.environ.get(name, "").strip().lower() or "cumulative"
+    if value not in ("cumulative", "delta", "lowmemory"):
+        raise ValueError(f"{name} is {value!r}; expected cumulative, delta or lowmemory")
+    return value == "delta"
+
+
 def _without_signal(path: str) -> str:
     for signal in (TRACES, METRICS):
         path = path.removesuffix(signal.path)

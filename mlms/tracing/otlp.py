@@ -14,7 +14,15 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from mlms.errors import MlmsError
-from mlms.tracing.collector import METRICS, TRACES, Collector, Signal, collector, endpoint_from_environment
+from mlms.tracing.collector import (
+    METRICS,
+    TRACES,
+    Collector,
+    Signal,
+    collector,
+    delta_wanted,
+    endpoint_from_environment,
+)
 from mlms.tracing.otlp_encoding import Request, encode
 from mlms.tracing.transports import Answer, Failure, Transport, connected
 
@@ -73,7 +81,7 @@ def send_counters(
 
     return _send(
         METRICS,
-        lambda: encode_metrics(counters.series(), counters.resource, attributes),
+        lambda: encode_metrics(counters.series(), counters.resource, attributes, delta=delta_wanted()),
         endpoint,
         budget_seconds,
         None,

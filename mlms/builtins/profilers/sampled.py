@@ -22,7 +22,8 @@ OPTIONS: Mapping[str, Any] = {
             "description": "Time between two samples. Seconds as a number, or with a unit: '50ms', '1s'.",
             "anyOf": [
                 {"type": "number", "minimum": 0.01, "maximum": 3600},
-                {"type": "string", "pattern": "^([1-9][0-9]{1,6}ms|[1-9][0-9]{0,3}(\\.[0-9]+)?s)$"},
+                {"type": "string", "pattern": "^[1-9][0-9]{1,6}ms$"},
+                {"type": "string", "pattern": "^(0\\.(0[1-9]|[1-9])[0-9]*|[1-9][0-9]{0,3}(\\.[0-9]+)?)s$"},
             ],
             "default": f"{INTERVAL_S * 1000:g}ms",
         }

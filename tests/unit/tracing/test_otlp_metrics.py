@@ -147,5 +147,35 @@ def test_long_series_are_cut() -> None:
     assert points(fake.metrics) == expected(table)
 
 
+def test_increases_where_the_environment_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+    steps = counter("faults", [0.0, 2.0, 2.0, 9.0], kind="sum")
+    table = CounterTable.of([steps, counter("memory", [5.0, 6.0])])
+    with receiver() as fake:
+        monkeypatch.setenv(name, "Delta")
+        assert send_counters(table, fake.endpoint, attributes=RUN).sent == len(table)
+        deltas = points(fake.metrics)
+        monkeypatch.setenv(name, "lowmemory")
+        send_counters(table, fake.endpoint, attributes=RUN)
+        monkeypatch.setenv(name, "daily")
+        refused = send_counters(table, fake.endpoint, attributes=RUN)
+    times = steps.time_ns.tolist()
+    found = [(point["start_ns"], point["time_ns"], point["value"]) for point in deltas if point["name"] == "faults"]
+    assert found == list(zip([times[0], *times[:-1]], times, [0, 2, 0, 7], strict=True))
+    assert [point["value"] for point in deltas if point["name"] == "memory"] == [5.0, 6.0]
+    sums = [
+        metric.sum.aggregation_temporality
+        for request in fake.metrics
+        for metric in request.resource_metrics[0].scope_metrics[0].metrics
+        if metric.name == "faults"
+    ]
+    assert sums == [
+        AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA,
+        AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE,
+    ]
+    assert refused.error is not None
+    assert "is 'daily'; expected cumulative, delta or lowmemory" in refused.error
+
+
 def test_nothing_to_send() -> None:
     assert list(encode_metrics([], {}, {})) == []
