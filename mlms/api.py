@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mlms.executor.outcome import Outcome
     from mlms.executor.peak import Peak, Probe
     from mlms.executor.prediction import FilePrediction
+    from mlms.executor.profiling import Trial
     from mlms.executor.roof import Measured
     from mlms.executor.session import Session
     from mlms.hooks.types import Roof
@@ -157,29 +158,6 @@ def load_plugins() -> Components:
     from mlms.builtins import plugin
 
     return load_components([(Plugin("builtins", "mlms", mlms.__version__), plugin)])
-
-
-def try_profilers() -> Iterator[tuple[str, str]]:
-    """Attach each profiler for a moment: its name, and what it says is off here ("" where nothing is).
-
-    Those that only replay predictions have nothing to say without one, and are left out.
-    """
-    from mlms.errors import PluginError
-    from mlms.executor.binding import make
-    from mlms.hooks.types import Replays
-    from mlms.tracing.recorder import Recorder
-
-    for registered in load_plugins().profilers:
-        recorder = Recorder()
-        try:
-            profiler = make(registered, {}, Context(labels=_no_labels))
-            if isinstance(profiler, Replays):
-                continue
-            with profiler.attach(recorder):
-                pass
-        except PluginError as error:
-            recorder.notes.append(error.message)
-        yield registered.component.name, "; ".join(recorder.notes)
 
 
 def load_catalog(assets: Sequence[str | Path] = ()) -> Catalog:
@@ -480,6 +458,13 @@ def measure_roofs(
     catalog = load_catalog()
     assets = [catalog.framework(f"{entry.name}@{entry.version}") for entry in catalog.entries("framework")]
     yield from measured(assets, dtypes, load_plugins(), cache_folder(), progress or Silent())
+
+
+def try_profilers() -> Iterator[Trial]:
+    """Attach every profiler to this process for a moment, to see what each can observe on this machine."""
+    from mlms.executor.profiling import try_profilers as tried
+
+    yield from tried(load_plugins(), Context(labels=_no_labels))
 
 
 def _opened(run: Run | str | Path, output: str | Path | None) -> Run:

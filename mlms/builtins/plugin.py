@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlms.builtins import cupti, exporters, metrics, processors, pytorch, readers, tasks
+from mlms.builtins import cupti, exporters, metrics, processors, profilers, pytorch, readers, tasks
 from mlms.hooks import Component, Dataset, Exporter, Framework, Metric, Processor, Profiler, Task, hookimpl
 
 
@@ -35,7 +35,7 @@ def mlms_metrics() -> Iterable[Component[Metric]]:
 
 @hookimpl
 def mlms_profilers() -> Iterable[Component[Profiler]]:
-    return cupti.COMPONENTS
+    return [*profilers.COMPONENTS, *cupti.COMPONENTS]
 
 
 @hookimpl

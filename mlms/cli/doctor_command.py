@@ -20,7 +20,7 @@ from mlms.errors import EXIT_BAD_INPUT
 @options.assets
 @options.as_json
 def command(measure: bool, roofline: bool, assets: tuple[Path, ...], as_json: bool) -> None:
-    """Check this installation and machine: packages, plugins, assets, folders, devices.
+    """Check this installation and machine: packages, plugins, profilers, assets, folders, devices.
 
     With --measure, watch the machine for a second instead; noise is no failure, so the exit code is 0. With --roofline,
     measure for some seconds what 'mlms analyze' holds layers against; the best of all measurements is kept.
@@ -86,8 +86,7 @@ def _checks(assets: tuple[Path, ...]) -> Iterator[Mapping[str, Any]]:
         yield _result(
             f"plugin {plugin.name}", plugin.error is None, str(plugin), last[0], "mlms plugins shows it whole"
         )
-    for name, off in api.try_profilers():
-        yield _passed(f"profiler {name}", off.removeprefix(f"{name}: ") or "works here")
+    yield from _profilers()
     catalog = api.load_catalog(assets)
     for folder in catalog.folders:
         yield _passed("assets", str(folder) if folder.is_dir() else f"{folder} (not there)")
@@ -98,6 +97,18 @@ def _checks(assets: tuple[Path, ...]) -> Iterator[Mapping[str, Any]]:
     settings = FetchSettings.from_environment()
     yield _writable("cache", settings.cache, "set MLMS_CACHE to a folder that can be written")
     yield _writable("runs", root_from(None), "set MLMS_RUNS to a folder that can be written")
+
+
+def _profilers() -> Iterator[Mapping[str, Any]]:
+    """What profilers see here. One that is off, for want of a GPU or a permission, is no fault of the installation."""
+    from mlms import api
+
+    for trial in api.try_profilers():
+        counters = trial.recorder.counters
+        seen = [f"{len({counter.name for counter in counters})} figures"] if counters else []
+        notes = [note.removeprefix(f"{trial.name}: ") for note in trial.recorder.notes]
+        detail = "; ".join([*seen, *notes]) or "attached, nothing to sample"
+        yield _result(f"profiler {trial.name}", trial.error is None, detail, trial.error or "", "")
 
 
 def _writable(check: str, folder: Path, mend: str) -> Mapping[str, Any]:

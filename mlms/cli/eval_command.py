@@ -45,13 +45,13 @@ def command(
     """
     from mlms import api
     from mlms.cli.evaluating import evaluate_and_show
-    from mlms.cli.shorthand import weights_override
+    from mlms.cli.shorthand import override, weights_override
 
     extra = [f"device={device}"] if device else []
     extra += [f"trace.level={trace_level}"] if trace_level else []
     extra += ["trace.leveled=true"] if leveled else []
     extra += [weights_override(weights)] if weights else []
-    extra += [f"{key}={value}" for key, value in execution.items() if value is not None]
+    extra += [override(key, value) for key, value in execution.items() if value is not None]
     evaluate_and_show(
         manifests,
         overrides=[*overrides, *extra],

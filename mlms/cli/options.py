@@ -68,6 +68,14 @@ def executing(function: F) -> F:
                 "--repeat", type=click.IntRange(min=1), metavar="N", help="Run each N times, in fresh processes."
             ),
             click.option("--cold-start", type=click.IntRange(min=0), metavar="N", help="Time N starts from nothing."),
+            click.option(
+                "--profiler",
+                "profilers",
+                multiple=True,
+                metavar="NAME",
+                callback=lambda context, parameter, names: list(names) or None,
+                help="Observe with this profiler, such as host (may be given several times).",
+            ),
         ]
     ):
         function = option(function)

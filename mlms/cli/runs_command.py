@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,7 +28,7 @@ def command() -> None:
 @options.output
 @options.as_json
 def list_(output: Path | None, as_json: bool) -> None:
-    """List finished runs, newest first."""
+    """List finished runs, newest first; those of each trace level by themselves."""
     from mlms.runs.directory import root_from
     from mlms.runs.store import scan
 
@@ -38,10 +39,15 @@ def list_(output: Path | None, as_json: bool) -> None:
     elif not runs:
         click.echo(f"there are no runs in '{root}'; `mlms eval MANIFEST` makes one", err=True)
     else:
-        for line in aligned(
-            ["run", "dataset", "scenario", "level", "top1", "p50", "valid"], [_row(run) for run in runs]
-        ):
-            click.echo(line)
+        from mlms.runs.summary import by_level
+
+        levels = by_level([run.record for run in runs])
+        for number, (level, records) in enumerate(levels.items()):
+            if len(levels) > 1:
+                click.echo(f"{chr(10) if number else ''}traced at level {level}")
+            columns = ["run", "dataset", "scenario", "level", "top1", "p50", "valid"]
+            for line in aligned(columns, [_row(record) for record in records]):
+                click.echo(line)
     for run in runs:
         _warn_of_half(run)
     for problem in problems:
@@ -68,18 +74,18 @@ def show(run: str, output: Path | None, as_json: bool) -> None:
     click.echo(f"run    {found.path}")
 
 
-def _row(run: Run) -> dict[str, str]:
+def _row(record: Mapping[str, Any]) -> dict[str, str]:
     """The columns of ``runs list``."""
     from mlms.runs.summary import format_duration, format_figure
 
-    record = run.record
+    top1 = next((entry["value"] for entry in record["metrics"] if entry["name"] == "top1"), None)
     median = next((entry["value"] for entry in (record["latency"] or {}).get("percentiles", ())), None)
     return {
-        "run": run.id,
+        "run": str(record["id"]),
         "dataset": record["dataset"]["name"],
         "scenario": record["scenario"]["type"],
         "level": record["trace"]["level"],
-        "top1": format_figure(run.metrics["top1"], "%") if "top1" in run.metrics else "-",
+        "top1": "-" if top1 is None else format_figure(top1, "%"),
         "p50": format_duration(median) if median else "-",
         "valid": "yes" if record["scenario"]["valid"] else "no",
     }

@@ -19,8 +19,8 @@ from mlms.cli import options
 def command(words: tuple[str, ...], assets: tuple[Path, ...], as_json: bool) -> None:
     """Show one asset or component.
 
-    NAME may be name@version. KIND (model, framework, dataset, processor, reader, task, metric, exporter) is needed
-    only where a name has several.
+    NAME may be name@version. KIND (model, framework, dataset, processor, reader, task, metric, profiler, exporter) is
+    needed only where a name has several.
     """
     from mlms import api
     from mlms.errors import InputError, UnknownNameError

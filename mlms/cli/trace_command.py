@@ -14,6 +14,7 @@ from mlms.cli import options
 from mlms.tracing.formats import FORMATS
 
 if TYPE_CHECKING:
+    from mlms.tracing.counters import CounterTable
     from mlms.tracing.spans import StoredSpans
 
 _runs = click.option(
@@ -85,16 +86,17 @@ def export(run: str, format_: str, output: Path | None, root: Path | None) -> No
     from mlms.tracing.storage import writing
 
     spans = _spans(run, root)
+    counters = _counters(run, root).series() if FORMATS[format_].counters else []
     if output is None:
         if not FORMATS[format_].text and sys.stdout.isatty():
             raise InputError(f"{format_} is binary and not for a terminal", hint="name a file with --output")
-        formats.write(spans, format_, sys.stdout.buffer)
+        formats.write(spans, format_, sys.stdout.buffer, counters)
         return
     # Beside its final place until it is whole.
     partial = output.with_name(f"{output.name}.partial")
     try:
         with writing(output), partial.open("wb") as file:
-            formats.write(spans, format_, file)
+            formats.write(spans, format_, file, counters)
         with writing(output):
             partial.replace(output)
     finally:
@@ -116,14 +118,19 @@ def export(run: str, format_: str, output: Path | None, root: Path | None) -> No
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
 @_runs
 def send(run: str, otlp: str | None, timeout: float, quiet: bool, root: Path | None) -> None:
-    """Send a kept trace to a collector, whole; one that has some of its spans already gets them again."""
+    """Send a kept trace to a collector, whole; one that has some of its spans already gets them again.
+
+    Counters that the run has are sent as metrics, to a collector that takes them.
+    """
     import polars as pl
 
+    from mlms import api
     from mlms.cli import console
     from mlms.errors import CollectorError
+    from mlms.tracing.otlp import METRICS, endpoint_from_environment, send_counters
     from mlms.tracing.otlp import send as send_spans
 
-    spans = _spans(run, root)
+    spans, counters = _spans(run, root), _counters(run, root)
     total = pl.scan_parquet(spans.path).select(pl.len()).collect().item()
     with console.progress(quiet).task("sending", total, "spans") as advance:
         report = send_spans(spans, otlp, budget_seconds=timeout, advance=advance)
@@ -135,6 +142,20 @@ def send(run: str, otlp: str | None, timeout: float, quiet: bool, root: Path | N
     click.echo(f"sent {report.sent} spans to {report.endpoint}")
     if report.error:
         click.secho(f"warning: {report.error}", err=True, fg="yellow")
+    if not len(counters) or (otlp or endpoint_from_environment(METRICS)) is None:
+        return
+    run_id = {"mlms.run_id": api.open_run(run, output=root).id}
+    metrics = send_counters(counters, otlp, attributes=run_id, budget_seconds=timeout)
+    if metrics.sent < len(counters) and not metrics.unsupported:
+        reason = metrics.error or "the collector did not take all counters"
+        raise CollectorError(
+            f"{reason} (it took {metrics.sent} of {len(counters)} samples of counters)",
+            hint="send again when the collector is back",
+        )
+    if metrics.sent:
+        click.echo(f"sent {metrics.sent} samples of counters to {metrics.endpoint}")
+    if metrics.error:
+        click.secho(f"warning: {metrics.error}", err=True, fg="yellow")
 
 
 @command.command("open", epilog="Example: mlms trace open @last")
@@ -152,11 +173,11 @@ def open_(run: str, port: int, no_browser: bool, root: Path | None) -> None:
     from mlms.tracing import formats, viewer
 
     viewer.interface()
-    spans = _spans(run, root)
+    spans, counters = _spans(run, root), _counters(run, root).series()
     with TemporaryDirectory(prefix="mlms-") as folder:
         trace = Path(folder) / "trace.pftrace"
         with trace.open("wb") as file:
-            formats.write(spans, "perfetto", file)
+            formats.write(spans, "perfetto", file, counters)
         with viewer.serving(trace, port) as server:
             address = viewer.address(server)
             click.echo(f"{address} (Ctrl+C ends)")
@@ -170,6 +191,12 @@ def _until_interrupted(serve: Callable[[], Any]) -> None:
         serve()
     except KeyboardInterrupt:
         click.echo(err=True)
+
+
+def _counters(run: str, root: Path | None) -> CounterTable:
+    from mlms import api
+
+    return api.open_run(run, output=root).counter_table
 
 
 def _spans(run: str, root: Path | None) -> StoredSpans:

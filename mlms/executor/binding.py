@@ -30,6 +30,8 @@ class Bound:
     postprocess: tuple[Stage, ...]
     task: Task
     metrics: Mapping[str, Metric]
+    context: Context
+    """What the components were told, for those that are made later."""
 
 
 def bind(evaluation: Evaluation, components: Components, labels: Callable[[str], tuple[str, ...]]) -> Bound:
@@ -44,11 +46,7 @@ def bind(evaluation: Evaluation, components: Components, labels: Callable[[str],
     context = Context(labels=labels, model=model, dataset=dataset, seed=evaluation.seed)
     framework = components.frameworks.get(evaluation.framework.component)
     runtime = make(framework, evaluation.options, context)
-    if evaluation.trace.level not in ("none", *runtime.levels):
-        raise InputError(
-            f"framework '{evaluation.framework.name}' has no trace level '{evaluation.trace.level}'",
-            hint=f"it has {', '.join(runtime.levels)}",
-        )
+    _check_level(evaluation, runtime)
     return Bound(
         framework=runtime,
         framework_plugin=framework.plugin,
@@ -61,7 +59,19 @@ def bind(evaluation: Evaluation, components: Components, labels: Callable[[str],
         postprocess=make_stages("postprocess", model.postprocess, components, context),
         task=make(components.tasks.get(model.task), {}, context),
         metrics={name: make(components.metrics.get(name), {}, context) for name in evaluation.metrics},
+        context=context,
     )
+
+
+def _check_level(evaluation: Evaluation, runtime: Framework) -> None:
+    """Whether the framework has the spans of the level. Counters, which "hardware" adds, are not a framework's."""
+    level = evaluation.trace.level
+    if level in ("none", *runtime.levels) or (level == "hardware" and "library" in runtime.levels):
+        return
+    hint = f"it has {', '.join(runtime.levels)}"
+    if level == "hardware":
+        hint += "; name profilers (--profiler host) to have counters at any of them"
+    raise InputError(f"framework '{evaluation.framework.name}' has no trace level '{level}'", hint=hint)
 
 
 def make(registered: Registered[T], options: Mapping[str, Any], context: Context) -> T:

@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from mlms.executor import recording
 from mlms.executor.accounting import power_sampled, resources
 from mlms.executor.binding import bind
 from mlms.executor.conditions import Conditions
+from mlms.executor.counting import keep_counters, send_metrics
 from mlms.executor.harness import harness_cost
 from mlms.executor.loading import load_model
 from mlms.executor.measuring import batch_of, load_samples
@@ -28,7 +30,6 @@ from mlms.executor.provision import provision_weights
 from mlms.executor.scoring import score
 from mlms.executor.session import Session
 from mlms.manifests.types import Evaluation, Plan
-from mlms.profilers.region import MeasuredRegion
 from mlms.runs.directory import RunDirectory
 from mlms.runs.record import new_run_id
 from mlms.runs.run import Run
@@ -104,7 +105,6 @@ def _execute(
     tracing = Tracing(evaluation.trace.level)
     step = Steps(tracing)
     identity = {"mlms.run_id": directory.id, "mlms.digest": evaluation.digest}
-    region = MeasuredRegion(evaluation.execution.gc)
     with directory.scratch() as folder:
         with tracing.span(f"evaluate {evaluation.name}", **identity), power_sampled(directory.path) as power:
             with step("provision"):
@@ -118,11 +118,15 @@ def _execute(
                 with step("harness"):
                     cost = harness_cost(evaluation, loaded)
                 some = batch_of(loaded, tuple(range(min(evaluation.batch_size, len(loaded)))))
-                passes = Passes(evaluation, model, loaded, total, some, tracing, folder, progress)
+                about = model.describe()
+                where = replace(bound.context, device=about.get("device"), device_uuid=about.get("device_uuid"))
+                passes = Passes(
+                    evaluation, model, loaded, total, some, tracing, folder, session.components, where, progress
+                )
                 logs = directory.path / LOADGEN_LOGS
                 shallowest, *deeper = passes.levels()
-                first = passes.run(shallowest, logs, region, step)
-                warmed_up, measurement = first.warmed_up, first.measurement
+                first = passes.run(shallowest, logs, step)
+                warmed_up, measurement, region = first.warmed_up, first.measurement, first.region
                 if warmed_up.steady is False:
                     warnings.add("the predictions were not steady by the end of the warm-up")
                 cost = cost and cost.beside(float(np.median(measurement.queries.latencies)))
@@ -137,8 +141,7 @@ def _execute(
                 others = []
                 for level in deeper:
                     with step(f"profile_{level}"):
-                        unmeasured = MeasuredRegion(evaluation.execution.gc)
-                        others.append(passes.run(level, logs / level, unmeasured, tracing.span))
+                        others.append(passes.run(level, logs / level, tracing.span))
                 described = model.describe()
                 runtime = bound.framework.describe()
             with step("record"):
@@ -146,12 +149,15 @@ def _execute(
                 if scores.predictions:
                     directory.write_predictions(scores.predictions)
         measured = [first, *others]
-        recorders = [one.recorder for one in measured if one.recorder is not None]
-        for note in dict.fromkeys(note for recorder in recorders for note in recorder.notes):
+        for note in dict.fromkeys(note for one in measured for note in one.recorder.notes):
             warnings.keep(note)
         tables = chain([tracing.finish()], *(one.spans(evaluation) for one in measured))
         spans = directory.write_spans(tables, tracing.resource, folder)
-        export = recording.send_spans(spans, session.otlp or evaluation.trace.otlp, warnings)
+        sampled = next((one for one in measured if one.recorder.counters), first)
+        counted = keep_counters(sampled.recorder, sampled.region, directory, tracing)
+        endpoint = session.otlp or evaluation.trace.otlp
+        export = recording.send_spans(spans, endpoint, warnings)
+        metrics = send_metrics(counted, directory.id, endpoint, tracing, export, warnings)
         record = recording.build_record(
             recording.Finished(
                 id=directory.id,
@@ -176,8 +182,11 @@ def _execute(
                 trace_id=tracing.trace_id,
                 spans=len(spans),
                 passes=[one.figures(first) for one in measured],
-                spilled=sum(recorder.spilled for recorder in recorders),
+                spilled=sum(one.recorder.spilled for one in measured),
                 export=export,
+                sampled=counted.samples,
+                counters=counted.summary,
+                metrics=metrics,
                 warnings=tuple(warnings.messages),
             )
         )

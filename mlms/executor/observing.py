@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,20 +24,17 @@ Times = npt.NDArray[np.int64]
 
 
 @contextmanager
-def observed(level: str, model: LoadedModel, batch: Batch, tracing: Tracing, folder: Path) -> Iterator[Recorder | None]:
-    """Record what is below each prediction for as long as the context is open; None where ``level`` is above it.
+def observed(level: str, model: LoadedModel, batch: Batch, tracing: Tracing, recorder: Recorder) -> Iterator[bool]:
+    """Record what is below each prediction for as long as the context is open; False where ``level`` is above it.
 
-    ``batch`` is predicted once, before anything is recorded, to describe the layers with. ``folder`` takes what is too
-    much for memory.
+    ``batch`` is predicted once, before anything is recorded, to describe the layers with.
     """
     if not tracing.enabled or depth(level) <= depth("model"):
-        yield None
+        yield False
         return
-    from mlms.tracing.recorder import Recorder
-
-    recorder = Recorder(folder)
-    with model.observed(recorder, level, batch):
-        yield recorder
+    # What "hardware" adds are counters, which are not the framework's.
+    with model.observed(recorder, min(level, "library", key=depth), batch):
+        yield True
 
 
 def recorded_spans(recorder: Recorder, steps: Sequence[tuple[Step, int]]) -> Iterator[SpanTable]:

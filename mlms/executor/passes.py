@@ -19,17 +19,20 @@ import numpy as np
 from mlms.executor.loading import LoadedModel
 from mlms.executor.measuring import run_scenario
 from mlms.executor.observing import observed, prediction_spans, recorded_spans
+from mlms.executor.profiling import profiled, replayed
 from mlms.executor.warming import WarmUp, warm_up
-from mlms.hooks.types import Batch
+from mlms.hooks.components import Components
+from mlms.hooks.types import Batch, Context
 from mlms.manifests.types import Evaluation
 from mlms.pipeline.preparation import Prepared
+from mlms.profilers.region import MeasuredRegion
 from mlms.progress import Progress
 from mlms.scenarios.loadgen import Measurement, Seeds
 from mlms.tracing.levels import LEVELS, depth
+from mlms.tracing.recorder import Recorder
 from mlms.tracing.session import Step, Tracing
 
 if TYPE_CHECKING:
-    from mlms.tracing.recorder import Recorder
     from mlms.tracing.spans import SpanTable
 
 log = logging.getLogger("mlms")
@@ -46,18 +49,23 @@ class MakeStep(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The scenario run once at ``level``: its two steps, each with its start (ns, ``perf_counter_ns``)."""
+    """The scenario run once at ``level``: its two steps, each with its start (ns, ``perf_counter_ns``).
+
+    ``recorder`` has what profilers observed, and with ``deep`` the predictions and what is below them.
+    """
 
     level: str
     warmed_up: WarmUp
     measurement: Measurement
     seeds: Seeds
     steps: tuple[tuple[Step, int], tuple[Step, int]]
-    recorder: Recorder | None
+    region: MeasuredRegion
+    recorder: Recorder
+    deep: bool
 
     def spans(self, evaluation: Evaluation) -> Iterator[SpanTable]:
         """The predictions and what is below them, as far down as this pass went."""
-        if self.recorder is not None:
+        if self.deep:
             yield from recorded_spans(self.recorder, self.steps)
         elif depth(self.level) >= depth("model") and self.steps[0][0].trace_id is not None:
             (warming_up, _), (measuring, _) = self.steps
@@ -79,7 +87,8 @@ class Pass:
 class Passes:
     """What is the same in each pass over the scenario of one evaluation.
 
-    ``folder`` is where a recorder puts what memory can't hold; ``some`` a batch to describe layers with.
+    ``folder`` is where a recorder puts what memory can't hold; ``some`` a batch to describe layers with; ``context``
+    what profilers are told.
     """
 
     evaluation: Evaluation
@@ -89,6 +98,8 @@ class Passes:
     some: Batch
     tracing: Tracing
     folder: Path
+    components: Components
+    context: Context
     progress: Progress
 
     def levels(self) -> tuple[str, ...]:
@@ -98,12 +109,18 @@ class Passes:
             return (trace.level,)
         return LEVELS[depth("model") : depth(trace.level) + 1]
 
-    def run(self, level: str, logs: Path, region: AbstractContextManager[object], step: MakeStep) -> Pass:
-        """Warm up and measure at ``level``."""
+    def run(self, level: str, logs: Path, step: MakeStep) -> Pass:
+        """Warm up and measure at ``level``, with the profilers on that this level has."""
         evaluation, model = self.evaluation, self.model
         folder = self.folder / level
         folder.mkdir()
-        with observed(level, model, self.some, self.tracing, folder) as recorder:
+        recorder, region = Recorder(folder), MeasuredRegion(evaluation.execution.gc)
+        with (
+            profiled(
+                evaluation, self.components, self.context, recorder, level if self.tracing.enabled else "none"
+            ) as on,
+            observed(level, model, self.some, self.tracing, recorder) as deep,
+        ):
             with step("warm_up", **{LEVEL: level}) as warming_up:
                 began = perf_counter_ns()
                 warmed_up = warm_up(evaluation, model, self.loaded)
@@ -113,4 +130,5 @@ class Passes:
                 measurement, seeds = run_scenario(
                     evaluation, model, self.loaded, self.total, warmed_up.expected_ns, logs, self.progress, region
                 )
-        return Pass(level, warmed_up, measurement, seeds, steps, recorder)
+        replayed(on, lambda: model.predict(self.some), recorder)
+        return Pass(level, warmed_up, measurement, seeds, steps, region, recorder, deep)

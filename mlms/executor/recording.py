@@ -97,6 +97,10 @@ class Finished:
     passes: Sequence[Mapping[str, Any]]
     spilled: int
     export: ExportReport | None
+    sampled: int
+    """Samples of counters that were kept."""
+    counters: Sequence[Mapping[str, Any]]
+    metrics: ExportReport | None
     warnings: tuple[str, ...]
 
 
@@ -201,8 +205,8 @@ def build_record(run: Finished) -> dict[str, Any]:
             "spans": run.spans,
             "levels": list(run.passes),
             "spilled": run.spilled,
-            "otlp": run.export
-            and {"endpoint": run.export.endpoint, "sent": run.export.sent, "error": run.export.error},
+            "otlp": run.export and _exported(run.export),
+            **({"metrics": _exported(run.metrics)} if run.metrics else {}),
         },
         "seeds": {
             "evaluation": evaluation.seed,
@@ -214,10 +218,21 @@ def build_record(run: Finished) -> dict[str, Any]:
         "repeat": run.conditions.repeat and asdict(run.conditions.repeat),
         "cold_start": _cold_start(run.conditions),
         "resources": dict(run.resources),
+        "counters": list(run.counters),
         "environment": describe_environment([framework.distribution, *PACKAGES]) | {"hygiene": _hygiene(run.region)},
         "warnings": list(run.warnings),
-        "files": {kind: name for kind, name in FILES.items() if kind != "predictions" or run.scores.predictions},
+        "files": {kind: name for kind, name in FILES.items() if kind not in _absent(run)},
     }
+
+
+def _absent(run: Finished) -> Sequence[str]:
+    """Files that there are only where there is something in them."""
+    there = {"predictions": run.scores.predictions, "counters": run.sampled}
+    return [kind for kind, content in there.items() if not content]
+
+
+def _exported(report: ExportReport) -> dict[str, Any]:
+    return {"endpoint": report.endpoint, "sent": report.sent, "error": report.error}
 
 
 def _latency(run: Finished) -> dict[str, Any]:
@@ -278,7 +293,8 @@ def write_report(record: Mapping[str, Any], directory: RunDirectory) -> None:
     run = Run(directory.path)
     found = run.predictions if "predictions" in record["files"] else None
     seen = overview_if_any(run, roof_of(record, cache_folder()))
-    directory.write_report(render_run(record, run.latencies, found, run.spans, None if seen is None else seen.data))
+    layers = None if seen is None else seen.data
+    directory.write_report(render_run(record, run.latencies, found, run.spans, layers, run.counter_table))
 
 
 def tell(hook: Any, warn: Callable[[str], None], **arguments: Any) -> None:

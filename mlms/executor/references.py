@@ -31,6 +31,8 @@ def check_references(evaluation: Evaluation, components: Components) -> None:
     ]
     for metric in evaluation.metrics:
         problems += _name(components.metrics, metric, None, ("metrics",))
+    for profiler in evaluation.profilers:
+        problems += _component(components.profilers, profiler, None, ("profilers", profiler.name))
     if problems:
         raise DocumentError(problems)
     installed_version(evaluation.framework, evaluation.model.framework, evaluation.model.file)

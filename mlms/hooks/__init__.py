@@ -1,4 +1,6 @@
-"""All that a plugin author reads: ``types`` (Protocols and values), ``specs`` (the hooks)."""
+"""All that a plugin author reads: ``types`` (Protocols and values), ``specs`` (the hooks), and what profilers sample
+with (``mlms.tracing.sampling``).
+"""
 
 from mlms.hooks.specs import hookimpl
 from mlms.hooks.types import (
@@ -10,6 +12,7 @@ from mlms.hooks.types import (
     CountsFlops,
     Dataset,
     Exporter,
+    ForDevices,
     Framework,
     MeasuresRoof,
     Metric,
@@ -25,6 +28,7 @@ from mlms.hooks.types import (
     TracksDeviceMemory,
 )
 from mlms.runs.run import Run
+from mlms.tracing.sampling import Series, Source, sampled
 
 __all__ = [
     "Batch",
@@ -35,6 +39,7 @@ __all__ = [
     "CountsFlops",
     "Dataset",
     "Exporter",
+    "ForDevices",
     "Framework",
     "MeasuresRoof",
     "Metric",
@@ -47,7 +52,10 @@ __all__ = [
     "Roof",
     "Run",
     "Sample",
+    "Series",
+    "Source",
     "Task",
     "TracksDeviceMemory",
     "hookimpl",
+    "sampled",
 ]

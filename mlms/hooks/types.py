@@ -41,13 +41,17 @@ class Context:
     """What a component may know about the evaluation it is made for.
 
     ``model`` and ``dataset`` are None where a component is made outside of an evaluation (``mlms predict`` has no
-    dataset). ``labels`` looks a label list up by name and raises UnknownNameError when there is none.
+    dataset). ``labels`` looks a label list up by name and raises UnknownNameError when there is none. ``device_uuid``
+    ("GPU-...") and ``device`` ("cpu", "cuda:0") are for profilers: where the model was loaded to, None where it is on
+    no such GPU or nothing is loaded.
     """
 
     labels: Callable[[str], tuple[str, ...]]
     model: ModelAsset | None = None
     dataset: DatasetAsset | None = None
     seed: int = 0
+    device_uuid: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,14 @@ class Profiler(Protocol):
         to run in the measuring process meanwhile that isn't needed there: sample from a process of its own.
         """
         ...
+
+
+@runtime_checkable
+class ForDevices(Protocol):
+    """A profiler that may have this too: it is on by itself only for models on such devices."""
+
+    devices: str
+    """What the names of the devices begin with: "cuda"."""
 
 
 @runtime_checkable

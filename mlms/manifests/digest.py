@@ -33,6 +33,10 @@ def digest_of(evaluation: Evaluation, data_path: str | None) -> str:
     for asset in ("model", "framework", "dataset"):
         data[asset] = {key: value for key, value in data[asset].items() if key not in _TELLS_NOTHING}
     data["trace"] = {"level": evaluation.trace.level} | ({"leveled": True} if evaluation.trace.leveled else {})
+    # Profilers count as the level does: a run without the counters that are asked for is none to resume from, and what
+    # was observed differently is not to be pooled. Without any, the digest is what it was before there were profilers.
+    if not evaluation.profilers:
+        del data["profilers"]
     data["execution"] = {"cold_start": evaluation.execution.cold_start, "gc": evaluation.execution.gc}
     data["dataset"]["path"] = data_path
     weights = evaluation.model.source.weights

@@ -30,6 +30,7 @@ from mlms.manifests.types import (
     Plan,
     Requirement,
     ScenarioSpec,
+    Step,
     TraceSpec,
 )
 from mlms.tracing.levels import depth
@@ -180,6 +181,7 @@ class _Resolver:
             limit=self.data["limit"] if self.data.get("limit") is not None else limit,
             digest="",
             execution=self.execution(),
+            profilers=self.profilers(),
         )
         return replace(evaluation, digest=digest_of(evaluation, data_path))
 
@@ -212,6 +214,14 @@ class _Resolver:
         laid_over, pointer = combination.get("scenario", ({}, ("scenario",)))
         profile = self.data.get("profile", "default")
         return scenario_spec(self.data.get("scenario", {}), laid_over, pointer, profile, self.fail)
+
+    def profilers(self) -> tuple[Step, ...]:
+        named = tuple(map(step, self.data.get("profilers", ())))
+        names = [profiler.name for profiler in named]
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                self.fail(("profilers", position), f"profiler '{name}' is named twice", "name it once")
+        return named
 
     def execution(self) -> ExecutionSpec:
         timeout, repeat = self.data.get("timeout"), self.data.get("repeat", 1)

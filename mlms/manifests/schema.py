@@ -207,8 +207,10 @@ def _explain_choice(error: Any, at: Pointer) -> Iterator[Explanation]:
             _type_hint(types, error.instance),
         )
         return
+    described = error.schema.get("description")  # alternatives have none of their own
     for inner in min(fitting, key=lambda errors: (_unknown_keys(errors), len(errors))):
-        yield from _explain(inner)
+        for pointer, is_key, message, hint in _explain(inner):
+            yield pointer, is_key, message, hint or (described if pointer == at else None)
 
 
 def _is_top_type(error: Any) -> bool:

@@ -227,6 +227,8 @@ class Evaluation:
     """Use only the first so many samples; None is the whole dataset."""
     digest: str
     execution: ExecutionSpec = ExecutionSpec()
+    profilers: tuple[Step, ...] = ()
+    """What observes the run besides those that the trace level turns on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlms.profilers.nvml import gpus
+from mlms.nvml import gpus
 
 POWERCAP = Path("/sys/class/powercap")
 _COUNTED = ("package", "dram")

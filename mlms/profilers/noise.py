@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from mlms.profilers.nvml import gpus
+from mlms.nvml import gpus
 from mlms.runs.environment import cpu_quota
 from mlms.runs.hygiene import governor, numa_nodes, ranges, smt, throttling, turbo
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import jinja2
     import polars as pl
 
+    from mlms.tracing.counters import CounterTable
+
 SETTINGS_APART = ("model", "framework", "dataset")
 """Parts of the evaluation that are whole assets: shown folded, as JSON."""
 LONGEST_JSON = 20_000
@@ -35,13 +37,17 @@ def render_run(
     predictions: pl.DataFrame | None,
     spans: pl.DataFrame | None,
     layers: Mapping[str, Any] | None = None,
+    counters: CounterTable | None = None,
 ) -> str:
     """Render a run's record and its tables as an HTML document.
 
     ``latencies`` has the columns phase ("warmup" or "measured"), start_ns and latency_ns; ``predictions`` sample and,
     for a classifier, target, class, label and scores; ``spans`` those of the span table. A table that is None or
-    empty, or lacks what a part needs, leaves that part out. ``layers`` is the overview of where the time goes.
+    empty, or lacks what a part needs, leaves that part out. ``layers`` is the overview of where the time goes,
+    ``counters`` what profilers sampled.
     """
+    from mlms.reports.counters import charts as counter_charts
+    from mlms.reports.counters import counter_lines, measured_window
     from mlms.reports.flame import pack
     from mlms.reports.predictions import mistakes
     from mlms.reports.spans import span_tree
@@ -66,6 +72,10 @@ def render_run(
         flame=flame,
         steps=_steps(record["steps"]),
         resources=list(resource_lines(record)),
+        counters=None
+        if counters is None
+        else counter_charts(counters.series(), _start(spans), measured_window(latencies)),
+        counter_lines=list(counter_lines(record)),
         tree=None if spans is None else span_tree(spans),
         layers=layers and layer_section(layers),
         mistakes=None if predictions is None else mistakes(predictions, labels),
@@ -121,6 +131,11 @@ def source(templates: jinja2.Environment, name: str) -> str:
 
     assert templates.loader is not None
     return markupsafe.Markup(templates.loader.get_source(templates, name)[0])
+
+
+def _start(spans: pl.DataFrame | None) -> int | None:
+    """Where the trace starts, Unix ns."""
+    return None if spans is None or not spans.height else int(spans["start_ns"].min())  # type: ignore[arg-type]
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,9 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def resource_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Labels and texts: which repeat it is, cold start, memory, processor time, energy, arithmetic, tracing."""
+    """Labels and texts: which repeat it is, cold start, memory, processor time, what else happened while
+    it measured, energy, arithmetic, tracing.
+    """
     if repeat := record.get("repeat"):
         yield "repeat", f"{repeat['index']} of {repeat['of']}"
     if cold := record.get("cold_start"):
@@ -25,6 +27,8 @@ def resource_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "peak memory", size(peak) + ("" if on_device is None else f", {size(on_device)} on the device")
     if (share := taken.get("cpu_share")) is not None:
         yield "CPU", f"{share:.2f} CPUs busy while measuring"
+    if found := (record.get("latency") or {}).get("coincidences"):
+        yield "meanwhile", ", ".join(_events(found))
     if (joules := taken.get("energy_joules")) is not None:
         idle = taken.get("energy_idle_watts")
         yield "energy", f"{joules:,.1f} J" + ("" if idle is None else f", idle machine {idle:,.1f} W")
@@ -38,6 +42,24 @@ def resource_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "levels", f"{shallowest['level']} {format_duration(shallowest['median_ns'])}, {added}"
     if spilled := trace.get("spilled"):
         yield "trace", f"{trace['spans']:,} spans, {spilled:,} parts of them went through the disk"
+
+
+def _events(coincidences: Mapping[str, Any]) -> Iterator[str]:
+    """What may have made queries slow, and how many it fell into, where that is known.
+
+    >>> list(_events({"gc": {"events": 2, "queries": 3, "outliers": 1}, "page_faults": None, "throttled": None}))
+    ['2 garbage collections in 3 queries (1 of the outliers)']
+    """
+    collected = coincidences["gc"]
+    hit = (
+        f" in {collected['queries']:,} queries ({collected['outliers']:,} of the outliers)"
+        if collected["events"]
+        else ""
+    )
+    yield f"{collected['events']:,} garbage collection{'' if collected['events'] == 1 else 's'}{hit}"
+    for kind, words in (("page_faults", "page faults read from disk"), ("throttled", "times throttled")):
+        if coincidences.get(kind) is not None:
+            yield f"{coincidences[kind]['events']:,} {words}"
 
 
 def _count(flops: float) -> str:

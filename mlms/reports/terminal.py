@@ -17,9 +17,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mlms.reports.counters import counter_lines
 from mlms.reports.format import LONGEST, plain
 from mlms.reports.resources import resource_lines
 from mlms.runs import summary
+from mlms.runs.summary import by_level
 
 LONGEST_NAME = 60
 SHOWN_PERCENTILES = (50.0, 90.0, 99.0)
@@ -44,8 +46,22 @@ class Fitting:
 
 def results_table(records: Sequence[Mapping[str, Any]]) -> ConsoleRenderable:
     """Accuracy beside the published figure, latency, throughput and validity: a line a run where the terminal is wide
-    enough, else a short list for each.
+    enough, else a short list for each. Runs of different trace levels share no table.
     """
+    levels = by_level(records)
+    if len(levels) < 2:
+        return _fitting(records)
+    return Group(
+        *(
+            Padding(
+                Group(Text(f"traced at level {level}", style="bold"), _fitting(group)), (1 if number else 0, 0, 0, 0)
+            )
+            for number, (level, group) in enumerate(levels.items())
+        )
+    )
+
+
+def _fitting(records: Sequence[Mapping[str, Any]]) -> Fitting:
     return Fitting([_wide(records), Group(*_stacked(records))])
 
 
@@ -72,6 +88,7 @@ def run_panel(record: Mapping[str, Any]) -> ConsoleRenderable:
                 *(("", _text(problem)) for problem in record["scenario"]["problems"]),
                 *((label, _text(text)) for label, text in summary.load_lines(record)),
                 *((label, _text(text)) for label, text in resource_lines(record)),
+                *((label, _text(text)) for label, text in counter_lines(record)),
             ]
         ),
         Padding(
@@ -181,6 +198,8 @@ def _latency(record: Mapping[str, Any]) -> list[tuple[str, Text]]:
         note = summary.format_interval(interval, "ns") if interval else ""
         note += f", at most {summary.format_duration(bound)} at 99 %" if bound is not None else ""
         rows.append((f"p{entry['percentile']:g}", text + Text(f"  {note}" if note else "", style="dim")))
+    if latency.get("mean") is not None:
+        rows.append(("mean", Text(summary.format_duration(latency["mean"]))))
     if latency.get("cv") is not None:
         rows.append(("variation", Text(f"{100 * latency['cv']:.1f} %")))
     if latency.get("outliers"):

@@ -22,13 +22,22 @@ from mlms.tracing.storage import writing
 if TYPE_CHECKING:
     import polars as pl
 
+    from mlms.tracing.counters import CounterTable
     from mlms.tracing.spans import SpanTable, StoredSpans
 
 LATENCIES = "latencies.parquet"
 PREDICTIONS = "predictions.parquet"
 SPANS = "spans.parquet"
+COUNTERS = "counters.parquet"
 REPORT = "report.html"
-FILES = {"latencies": LATENCIES, "predictions": PREDICTIONS, "spans": SPANS, "log": LOG, "report": REPORT}
+FILES = {
+    "latencies": LATENCIES,
+    "predictions": PREDICTIONS,
+    "spans": SPANS,
+    "counters": COUNTERS,
+    "log": LOG,
+    "report": REPORT,
+}
 """The record's ``files``."""
 
 PHASES = ("warmup", "measured")
@@ -177,6 +186,10 @@ class RunDirectory:
 
         write_tables(tables, resource, self.path / SPANS, scratch)
         return StoredSpans(self.path / SPANS)
+
+    def write_counters(self, counters: CounterTable) -> None:
+        """Write what profilers sampled."""
+        counters.write(self.path / COUNTERS)
 
     def write_report(self, html: str) -> None:
         """Write the HTML report."""

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlms.runs import record as run_record
-from mlms.runs.directory import LATENCIES, PREDICTIONS, SPANS
+from mlms.runs.directory import COUNTERS, LATENCIES, PREDICTIONS, SPANS
 from mlms.runs.summary import Row, summary_rows
 
 if TYPE_CHECKING:
     import polars as pl
     from rich.table import Table
+
+    from mlms.tracing.counters import CounterTable
 
 
 class Run:
@@ -43,7 +45,7 @@ class Run:
     def missing(self) -> list[str]:
         """Measurements that the record names and the directory lacks: those of a run that was copied in part."""
         named = set((self.record.get("files") or {}).values())
-        files = (LATENCIES, PREDICTIONS, SPANS)
+        files = (LATENCIES, PREDICTIONS, SPANS, COUNTERS)
         return [name for name in files if name in named and not (self.path / name).is_file()]
 
     @property
@@ -73,6 +75,20 @@ class Run:
         from mlms.tracing.spans import SpanTable
 
         return SpanTable.read(self.path / SPANS).frame
+
+    @property
+    def counters(self) -> pl.DataFrame:
+        """One row a sample of a figure; ``mlms.tracing.counters`` describes the columns. Empty without profilers."""
+        return self.counter_table.frame
+
+    @property
+    def counter_table(self) -> CounterTable:
+        """The same, and what the samples are of."""
+        from mlms.tracing.counters import CounterTable
+
+        if not (self.record.get("files") or {}).get("counters"):
+            return CounterTable.of(())
+        return CounterTable.read(self.path / COUNTERS)
 
     def _frame(self, name: str) -> pl.DataFrame:
         from mlms.tracing import parquet

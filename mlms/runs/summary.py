@@ -39,6 +39,14 @@ def summary_rows(record: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
+def by_level(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The records of each trace level, in the order given: their times don't compare, so they share no table."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        groups.setdefault(str(record["trace"]["level"]), []).append(record)
+    return groups
+
+
 def _metric(metric: Mapping[str, Any]) -> Row:
     value = format_figure(metric["value"], metric["unit"])
     published = metric.get("published")

@@ -1,7 +1,7 @@
-"""Where spans are sent and how, from the standard's ``OTEL_EXPORTER_OTLP_*`` variables.
+"""Where spans and metrics are sent and how, from the standard's ``OTEL_EXPORTER_OTLP_*`` variables.
 
-OpenTelemetry's "Protocol Exporter" specification names them; each also exists as ``OTEL_EXPORTER_OTLP_TRACES_*``,
-which comes first.
+OpenTelemetry's "Protocol Exporter" specification names them; each also exists for one signal alone, as
+``OTEL_EXPORTER_OTLP_TRACES_*`` and ``OTEL_EXPORTER_OTLP_METRICS_*``, which come first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,24 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 GRPC_PORT = 4317
 HTTP_PORT = 4318
 PROTOCOLS = ("grpc", "http/protobuf")
-_PATH = "/v1/traces"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A kind of telemetry: its ``word`` in variables and paths, what ``things`` a request has, gRPC's ``method``."""
+
+    word: str
+    things: str
+    method: str
+
+    @property
+    def path(self) -> str:
+        """Where HTTP posts it."""
+        return f"/v1/{self.word}"
+
+
+TRACES = Signal("traces", "spans", "/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+METRICS = Signal("metrics", "samples of counters", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,49 +54,52 @@ class Collector:
     certificate: Path | None = None
     client_key: Path | None = None
     client_certificate: Path | None = None
+    signal: Signal = TRACES
 
 
-def endpoint_from_environment() -> str | None:
-    """The endpoint that the environment sets for traces, if any."""
-    return _variable("ENDPOINT")
+def endpoint_from_environment(signal: Signal = TRACES) -> str | None:
+    """The endpoint that the environment sets for the signal, if any."""
+    return _variable("ENDPOINT", signal)
 
 
-def collector(endpoint: str | None = None) -> Collector:
-    """A collector by its endpoint, or else the environment's.
+def collector(endpoint: str | None = None, signal: Signal = TRACES) -> Collector:
+    """A collector of one signal by its endpoint, or else the environment's.
 
     An endpoint is an ``http://`` or ``https://`` URL (``https`` means TLS and ``http`` none) or, for gRPC, a target in
-    one of its own forms, with TLS unless ``OTEL_EXPORTER_OTLP_INSECURE`` is true. Over HTTP the path gets
-    ``/v1/traces`` added, unless it ends so, or comes from the traces' own variable. The protocol is gRPC, unless the
-    environment says otherwise or the port or path is one that only HTTP has.
+    one of its own forms, with TLS unless ``OTEL_EXPORTER_OTLP_INSECURE`` is true. Over HTTP the path gets the
+    signal's added (``/v1/traces``, ``/v1/metrics``), unless it comes from the signal's own variable; one that a given
+    endpoint ends with is replaced. The protocol is gRPC, unless the environment says otherwise or the port or path is
+    one that only HTTP has.
 
     Raises:
         ValueError: there is no endpoint, or it, or one of the variables, makes no sense.
     """
-    whole = endpoint is None and bool(os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip())
-    endpoint = endpoint or endpoint_from_environment()
+    own = f"OTEL_EXPORTER_OTLP_{signal.word.upper()}_ENDPOINT"
+    whole = endpoint is None and bool(os.environ.get(own, "").strip())
+    endpoint = endpoint or endpoint_from_environment(signal)
     if endpoint is None:
         raise ValueError("no collector is named: set OTEL_EXPORTER_OTLP_ENDPOINT or give --otlp")
     url = urlsplit(endpoint)
     if url.scheme in ("http", "https") and not url.hostname:
         raise ValueError(f"the endpoint {endpoint!r} names no host")
-    protocol = _protocol(url)
+    protocol = _protocol(url, signal)
     insecure = url.scheme == "http"
     if protocol == "grpc" and url.scheme not in ("http", "https"):
         target = shown = endpoint
-        insecure = (_variable("INSECURE") or "").lower() == "true"
+        insecure = (_variable("INSECURE", signal) or "").lower() == "true"
     elif protocol == "grpc":
         target = f"{_host(url)}:{url.port or (GRPC_PORT if insecure else 443)}"
         shown = f"{url.scheme}://{target}"
     elif url.scheme in ("http", "https"):
-        path = url.path if whole or url.path.endswith(_PATH) else url.path.rstrip("/") + _PATH
+        path = url.path if whole else _without_signal(url.path).rstrip("/") + signal.path
         target = urlunsplit((url.scheme, url.netloc, path or "/", url.query, ""))
         shown = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], path or "/", "", ""))
     else:
         raise ValueError(f"the endpoint {endpoint!r} is no http:// or https:// URL, which OTLP over HTTP needs")
-    timeout = _variable("TIMEOUT") or "10000"
+    timeout = _variable("TIMEOUT", signal) or "10000"
     if not timeout.isdecimal() or int(timeout) == 0:
         raise ValueError(f"OTEL_EXPORTER_OTLP_TIMEOUT is {timeout!r}; expected milliseconds, such as 10000")
-    compression = (_variable("COMPRESSION") or "none").lower()
+    compression = (_variable("COMPRESSION", signal) or "none").lower()
     if compression not in ("none", "gzip"):
         raise ValueError(f"OTEL_EXPORTER_OTLP_COMPRESSION is {compression!r}; expected gzip or none")
     return Collector(
@@ -87,19 +107,26 @@ def collector(endpoint: str | None = None) -> Collector:
         endpoint=shown,
         target=target,
         insecure=insecure,
-        headers=tuple(_headers(_variable("HEADERS") or "").items()),
+        headers=tuple(_headers(_variable("HEADERS", signal) or "").items()),
         timeout=int(timeout) / 1000,
         gzip=compression == "gzip",
-        certificate=_file("CERTIFICATE"),
-        client_key=_file("CLIENT_KEY"),
-        client_certificate=_file("CLIENT_CERTIFICATE"),
+        certificate=_file("CERTIFICATE", signal),
+        client_key=_file("CLIENT_KEY", signal),
+        client_certificate=_file("CLIENT_CERTIFICATE", signal),
+        signal=signal,
     )
 
 
-def _protocol(url: SplitResult) -> str:
-    protocol = _variable("PROTOCOL")
+def _without_signal(path: str) -> str:
+    for signal in (TRACES, METRICS):
+        path = path.removesuffix(signal.path)
+    return path
+
+
+def _protocol(url: SplitResult, signal: Signal) -> str:
+    protocol = _variable("PROTOCOL", signal)
     if protocol is None:
-        http = url.scheme in ("http", "https") and (url.port == HTTP_PORT or url.path.endswith(_PATH))
+        http = url.scheme in ("http", "https") and (url.port == HTTP_PORT or _without_signal(url.path) != url.path)
         return "http/protobuf" if http else "grpc"
     if protocol not in PROTOCOLS:
         raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}; expected {' or '.join(PROTOCOLS)}")
@@ -110,16 +137,16 @@ def _host(url: SplitResult) -> str:
     return f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
 
 
-def _variable(name: str) -> str | None:
-    """The traces' own variable, else the general one; one that is set to nothing counts as not set."""
-    for variable in (f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"):
+def _variable(name: str, signal: Signal) -> str | None:
+    """The signal's own variable, else the general one; one that is set to nothing counts as not set."""
+    for variable in (f"OTEL_EXPORTER_OTLP_{signal.word.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"):
         if value := os.environ.get(variable, "").strip():
             return value
     return None
 
 
-def _file(name: str) -> Path | None:
-    value = _variable(name)
+def _file(name: str, signal: Signal) -> Path | None:
+    value = _variable(name, signal)
     return Path(value) if value else None
 
 

@@ -1,4 +1,4 @@
-"""Spans sent to a collector over OTLP.
+"""Spans and counters sent to a collector over OTLP.
 
 The SDK's exporter is not used: it encodes span by span, and it retries and shuts down for many seconds against a dead
 collector. Here each attempt has a deadline, and all attempts together have a budget.
@@ -7,21 +7,22 @@ collector. Here each attempt has a deadline, and all attempts together have a bu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlms.errors import MlmsError
-from mlms.tracing.collector import Collector, collector, endpoint_from_environment
-from mlms.tracing.otlp_encoding import encode
+from mlms.tracing.collector import METRICS, TRACES, Collector, Signal, collector, endpoint_from_environment
+from mlms.tracing.otlp_encoding import Request, encode
 from mlms.tracing.transports import Answer, Failure, Transport, connected
 
 if TYPE_CHECKING:
+    from mlms.tracing.counters import CounterTable
     from mlms.tracing.spans import Spans
 
-__all__ = ["BUDGET_SECONDS", "ExportReport", "endpoint_from_environment", "send"]
+__all__ = ["BUDGET_SECONDS", "METRICS", "ExportReport", "endpoint_from_environment", "send", "send_counters"]
 
 BUDGET_SECONDS = 2.0
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
@@ -30,11 +31,15 @@ _RANDOM = SystemRandom()  # the user's seeds stay theirs
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What became of an export: spans that the collector took, and one sentence if not all went well."""
+    """What became of an export: spans, or samples of counters, that the collector took; one sentence if not all went
+    well.
+    """
 
     endpoint: str
     sent: int
     error: str | None = None
+    unsupported: bool = False
+    """The collector is there, and takes nothing of the kind."""
 
 
 def send(
@@ -50,20 +55,58 @@ def send(
     within it, and so must each later request. A dead collector thus costs at most the budget, and a slow one with much
     to take may have longer. ``advance`` is told the number of spans of each request that was answered.
     """
+    return _send(TRACES, lambda: encode(spans.parts(), spans.resource), endpoint, budget_seconds, advance)
+
+
+def send_counters(
+    counters: CounterTable,
+    endpoint: str | None = None,
+    *,
+    attributes: Mapping[str, Any],
+    budget_seconds: float = BUDGET_SECONDS,
+) -> ExportReport:
+    """The same for counters, as metrics; each data point gets ``attributes`` besides its series' own.
+
+    A collector that takes no metrics (Jaeger is one) is no failure to wait for: the report says so.
+    """
+    from mlms.tracing.otlp_metrics import encode_metrics
+
+    return _send(
+        METRICS,
+        lambda: encode_metrics(counters.series(), counters.resource, attributes),
+        endpoint,
+        budget_seconds,
+        None,
+    )
+
+
+def _send(
+    signal: Signal,
+    encoded: Callable[[], Iterator[Request]],
+    endpoint: str | None,
+    budget: float,
+    advance: Callable[[int], None] | None,
+) -> ExportReport:
     try:
-        address = collector(endpoint)
+        address = collector(endpoint, signal)
     except ValueError as error:
-        shown = (endpoint or endpoint_from_environment() or "").rpartition("@")[2]
-        return ExportReport(shown, 0, f"spans were not sent: {error}")
-    return _send(spans, address, budget_seconds, advance)
+        shown = (endpoint or endpoint_from_environment(signal) or "").rpartition("@")[2]
+        return ExportReport(shown, 0, f"{signal.things} were not sent: {error}")
+    return _sent(encoded, address, budget, advance)
 
 
-def _send(spans: Spans, address: Collector, budget: float, advance: Callable[[int], None] | None) -> ExportReport:
+def _sent(
+    encoded: Callable[[], Iterator[Request]],
+    address: Collector,
+    budget: float,
+    advance: Callable[[int], None] | None,
+) -> ExportReport:
     started = time.monotonic()
     sent = refused = 0
     remark = ""
+    things = address.signal.things
     try:
-        requests = encode(spans.parts(), spans.resource)
+        requests = encoded()
         # The next request is encoded while the collector works on this one.
         with connected(address) as transport, ThreadPoolExecutor(1) as ahead:
             upcoming = ahead.submit(next, requests, None)
@@ -73,23 +116,25 @@ def _send(spans: Spans, address: Collector, budget: float, advance: Callable[[in
                 now = time.monotonic()
                 deadline = now + budget if sent + refused else max(started + budget, now + budget / 2)
                 answer = _deliver(transport, request.data, deadline, address.timeout)
-                rejected = min(answer.rejected, request.spans)
-                sent += request.spans - rejected
+                rejected = min(answer.rejected, request.items)
+                sent += request.items - rejected
                 refused += rejected
                 remark = remark or answer.remark
                 if advance:
-                    advance(request.spans)
+                    advance(request.items)
     except Failure as failure:
+        if failure.unknown and address.signal == METRICS:
+            return ExportReport(address.endpoint, sent, f"the collector at {address.endpoint} takes no metrics", True)
         return ExportReport(address.endpoint, sent, f"the collector at {address.endpoint} {failure}")
-    except MlmsError as error:  # a damaged file of spans
-        return ExportReport(address.endpoint, sent, f"spans were not sent to {address.endpoint}: {error}")
+    except MlmsError as error:  # a damaged file
+        return ExportReport(address.endpoint, sent, f"{things} were not sent to {address.endpoint}: {error}")
     except (OSError, ValueError) as error:  # an unreadable certificate; a header that can't be sent; bad identifiers
         said = str(error).strip().partition("\n")[0][:300]
-        return ExportReport(address.endpoint, sent, f"spans were not sent to {address.endpoint}: {said}")
+        return ExportReport(address.endpoint, sent, f"{things} were not sent to {address.endpoint}: {said}")
     if refused:
-        remark = f"the collector at {address.endpoint} rejected {refused} of {sent + refused} spans: {remark}"
+        remark = f"the collector at {address.endpoint} rejected {refused} of {sent + refused} {things}: {remark}"
     elif remark:
-        remark = f"the collector at {address.endpoint} took all spans and remarks: {remark}"
+        remark = f"the collector at {address.endpoint} took all {things} and remarks: {remark}"
     return ExportReport(address.endpoint, sent, remark.rstrip(": ") or None)
 
 

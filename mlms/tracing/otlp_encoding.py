@@ -42,10 +42,10 @@ _Lengths: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An ExportTraceServiceRequest as bytes, which is also a TracesData, and the number of spans in it."""
+    """A request as bytes, which is also a TracesData or MetricsData, and the number of spans or data points in it."""
 
     data: bytes
-    spans: int
+    items: int
 
 
 def encode(frames: Iterable[pl.DataFrame], resource: Mapping[str, Any]) -> Iterator[Request]:

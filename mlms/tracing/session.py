@@ -54,8 +54,8 @@ class Tracing:
     """
 
     def __init__(self, level: str) -> None:
-        disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-        self.level = "none" if disabled else level
+        self.disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        self.level = "none" if self.disabled else level
         self.enabled = depth(self.level) > depth("none")
         self.trace_id: str | None = None
         self.resource: Mapping[str, Any] = {}
@@ -66,7 +66,7 @@ class Tracing:
     def _start(self) -> None:
         from opentelemetry import trace
         from opentelemetry.context import get_current
-        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+        from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
         from opentelemetry.sdk.trace.id_generator import IdGenerator
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON
@@ -97,8 +97,8 @@ class Tracing:
                 finished.append(span)
 
         self._finished = finished
-        resource = Resource(_resource()).merge(OTELResourceDetector().detect())
-        self.resource = dict(resource.attributes)
+        self.resource = describe_resource()
+        resource = Resource(self.resource)
         unlimited = SpanLimits(
             max_span_attributes=SpanLimits.UNSET,
             max_attributes=SpanLimits.UNSET,
@@ -180,9 +180,14 @@ def _version(distribution: str) -> str:
         return "unknown"
 
 
-def _resource() -> dict[str, str | int]:
-    """This process, in the words of OpenTelemetry's semantic conventions for resources."""
-    return {
+def describe_resource() -> dict[str, Any]:
+    """This process, in the words of OpenTelemetry's semantic conventions for resources, and what the environment adds.
+
+    ``OTEL_RESOURCE_ATTRIBUTES`` and ``OTEL_SERVICE_NAME`` come before what is found here.
+    """
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+    found: dict[str, str | int] = {
         "service.name": "mlms",
         "service.version": _version("mlms"),
         "telemetry.sdk.language": "python",
@@ -196,3 +201,4 @@ def _resource() -> dict[str, str | int]:
         "process.runtime.version": platform.python_version(),
         "process.runtime.description": sys.version,
     }
+    return dict(Resource(found).merge(OTELResourceDetector().detect()).attributes)

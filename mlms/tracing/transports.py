@@ -13,35 +13,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlms.tracing.collector import Collector
+from mlms.tracing.collector import METRICS, Collector, Signal
 
 if TYPE_CHECKING:
     import grpc
     import requests
 
-_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _RETRYABLE = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS", "RESOURCE_EXHAUSTED"}
 )
+_UNKNOWN_STATUS = frozenset({404, 405, 501})
 _RETRYABLE_STATUS = frozenset({429, 502, 503, 504})
 _ANSWER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The collector took a request but for ``rejected`` spans; ``remark`` is what it has to say, often nothing."""
+    """The collector took a request but for ``rejected`` spans or data points; it may ``remark`` something."""
 
     rejected: int
     remark: str
 
 
 class Failure(Exception):
-    """An attempt failed. ``retry``: another may succeed, not before ``after`` seconds where the collector says so."""
+    """An attempt failed. ``retry``: another may succeed, not before ``after`` seconds where the collector says so.
 
-    def __init__(self, reason: str, *, retry: bool, after: float | None = None) -> None:
+    ``unknown``: the collector is there and doesn't know the signal.
+    """
+
+    def __init__(self, reason: str, *, retry: bool, after: float | None = None, unknown: bool = False) -> None:
         super().__init__(reason)
         self.retry = retry
         self.after = after
+        self.unknown = unknown
 
 
 class Transport(Protocol):
@@ -89,8 +93,9 @@ def _grpc(collector: Collector) -> Iterator[Transport]:
 
 class _Grpc:
     def __init__(self, channel: grpc.Channel, collector: Collector) -> None:
-        self._call: Any = channel.unary_unary(_EXPORT)
+        self._call: Any = channel.unary_unary(collector.signal.method)
         self._headers = collector.headers
+        self._signal = collector.signal
 
     def export(self, request: bytes, timeout: float) -> Answer:
         import grpc
@@ -104,9 +109,9 @@ class _Grpc:
             after = _retry_info(error)
             # An exhausted collector says whether it recovers; one that doesn't say refuses the message's size.
             retry = code in _RETRYABLE and (code != "RESOURCE_EXHAUSTED" or after is not None)
-            reason = f"did not take the spans: {code}: {_first_line(error.details() or '')}"
-            raise Failure(reason, retry=retry, after=after) from error
-        return _answer(answer)
+            reason = f"did not take the {self._signal.things}: {code}: {_first_line(error.details() or '')}"
+            raise Failure(reason, retry=retry, after=after, unknown=code == "UNIMPLEMENTED") from error
+        return _answer(answer, self._signal)
 
 
 def _retry_info(error: Any) -> float | None:
@@ -152,6 +157,7 @@ class _Http:
         import requests
 
         started = time.monotonic()
+        things = self._collector.signal.things
         headers = {}
         if self._collector.gzip:
             request, headers = gzip.compress(request, compresslevel=5), {"Content-Encoding": "gzip"}
@@ -174,30 +180,35 @@ class _Http:
         except requests.Timeout as error:
             raise Failure("did not answer in time", retry=True) from error
         except requests.exceptions.SSLError as error:
-            raise Failure(f"did not take the spans: {_root(error)}", retry=False) from error
+            raise Failure(f"did not take the {things}: {_root(error)}", retry=False) from error
         except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL) as error:
             raise ValueError(str(error)) from error
         except requests.RequestException as error:
-            raise Failure(f"did not take the spans: {_root(error)}", retry=True) from error
+            raise Failure(f"did not take the {things}: {_root(error)}", retry=True) from error
         if answer.status_code != 200:
             said = _status_message(content) or answer.reason or ""
             raise Failure(
-                f"did not take the spans: HTTP {answer.status_code}: {_first_line(said)}",
+                f"did not take the {things}: HTTP {answer.status_code}: {_first_line(said)}",
                 retry=answer.status_code in _RETRYABLE_STATUS,
                 after=_retry_after(answer.headers.get("Retry-After")),
+                unknown=answer.status_code in _UNKNOWN_STATUS,
             )
-        return _answer(content)
+        return _answer(content, self._collector.signal)
 
 
-def _answer(content: bytes) -> Answer:
+def _answer(content: bytes, signal: Signal) -> Answer:
     from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     try:
-        partial = ExportTraceServiceResponse.FromString(content).partial_success
+        if signal == METRICS:
+            metrics = ExportMetricsServiceResponse.FromString(content).partial_success
+            return Answer(metrics.rejected_data_points, metrics.error_message)
+        spans = ExportTraceServiceResponse.FromString(content).partial_success
+        return Answer(spans.rejected_spans, spans.error_message)
     except DecodeError as error:
         raise Failure("gave an answer that is no OTLP: is this a collector's address?", retry=False) from error
-    return Answer(partial.rejected_spans, partial.error_message)
 
 
 def _status_message(content: bytes) -> str:

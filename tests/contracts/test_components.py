@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,11 +30,16 @@ from mlms.hooks import (
     Metric,
     Predictor,
     Processor,
+    Profiler,
+    Replays,
     Sample,
     Task,
 )
 from mlms.hooks.components import Registry
 from mlms.manifests.types import TensorSpec
+from mlms.tracing.clock import now
+from mlms.tracing.levels import LEVELS
+from mlms.tracing.recorder import Recorder
 
 COMPONENTS = api.load_plugins()
 IMAGE = TensorSpec("image", "float32", (1, 4, 4))
@@ -198,6 +206,43 @@ def test_task(name: str) -> None:
     task.check({"output": SCORES[None]}, labels)
     with pytest.raises(DataError):
         task.check({"output": np.zeros((1, 4))}, labels)
+
+
+# Profiler
+
+
+@pytest.mark.parametrize("name", names(COMPONENTS.profilers))
+def test_profiler(name: str) -> None:
+    """It observes while its context is open, from outside, or says in one line why it can't; and lets errors pass."""
+    profiler = component(COMPONENTS.profilers, name, {}).make({}, context())
+    assert isinstance(profiler, Profiler)
+    assert profiler.level in LEVELS[LEVELS.index("model") + 1 :]
+    recorder = Recorder()
+    begun, threads = now(), threading.active_count()
+    with profiler.attach(recorder):
+        assert recorder.counters == [], "what it saw is given when the context ends"
+        assert threading.active_count() == threads, "nothing runs in this process for it"
+        time.sleep(0.25)
+    assert recorder.counters or recorder.activities or recorder.notes or isinstance(profiler, Replays)
+    for note in recorder.notes:
+        assert note.startswith(f"{name}: ")
+        assert "\n" not in note
+    told_apart = set()
+    for counter in recorder.counters:
+        assert counter.kind in ("gauge", "sum")
+        assert counter.unit
+        assert counter.time_ns.shape == counter.value.shape
+        assert begun <= counter.time_ns[0] <= counter.time_ns[-1] <= now()
+        assert (np.diff(counter.time_ns) > 0).all()
+        assert np.isfinite(counter.value).all()
+        if counter.kind == "sum":
+            assert counter.value[0] == 0
+            assert (np.diff(counter.value) >= 0).all()
+        told_apart.add((counter.name, json.dumps(dict(counter.attributes), sort_keys=True)))
+    assert len(told_apart) == len(recorder.counters)
+    again = Recorder()
+    with pytest.raises(ZeroDivisionError), profiler.attach(again):
+        raise ZeroDivisionError
 
 
 # Framework and Predictor

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -26,7 +27,9 @@ class HttpReceiver:
     failures: list[tuple[int, Mapping[str, str]]] = field(default_factory=list)
     answer: bytes = b""
     stall: bool = False
+    takes_metrics: bool = True
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+    metrics: list[ExportMetricsServiceRequest] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
@@ -52,6 +55,11 @@ def http_receiver(context: ssl.SSLContext | None = None, **switches: Any) -> Ite
                 return self._say(status, headers, Status(message="not now").SerializeToString())
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
+            if "metrics" in self.path:
+                if not fake.takes_metrics:
+                    return self._say(404, {}, b"404 page not found")
+                fake.metrics.append(ExportMetricsServiceRequest.FromString(body))
+                return self._say(200, {}, fake.answer)
             fake.requests.append(ExportTraceServiceRequest.FromString(body))
             self._say(200, {}, fake.answer or ExportTraceServiceResponse().SerializeToString())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +12,15 @@ from typing import Any
 import grpc
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceRequest,
@@ -29,7 +38,8 @@ class Receiver(TraceServiceServicer):
     """``refuse_after``, ``stall_after``: requests answered well before all others are refused, or never answered.
 
     ``failures``: what the first attempts get instead, a status and the seconds of a RetryInfo. ``reject``: spans
-    of each request that are reported as not taken. ``remark``: the text of the partial success.
+    of each request that are reported as not taken. ``remark``: the text of the partial success. ``takes_metrics``: it
+    has a service for them; they are in ``metrics``.
     """
 
     port: int = 0
@@ -37,8 +47,10 @@ class Receiver(TraceServiceServicer):
     stall_after: int | None = None
     reject: int = 0
     remark: str = ""
+    takes_metrics: bool = True
     failures: list[tuple[grpc.StatusCode, float | None]] = field(default_factory=list)
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+    metrics: list[ExportMetricsServiceRequest] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -85,6 +97,43 @@ class Receiver(TraceServiceServicer):
         ]
 
 
+@dataclass
+class Metrics(MetricsServiceServicer):
+    """The receiver's other service."""
+
+    receiver: Receiver
+
+    def Export(self, request: ExportMetricsServiceRequest, context: Any) -> ExportMetricsServiceResponse:
+        if self.receiver.failures:
+            context.abort(self.receiver.failures.pop(0)[0], "not now")
+        self.receiver.metrics.append(request)
+        self.receiver.metadata.append(dict(context.invocation_metadata()))
+        partial = ExportMetricsPartialSuccess(
+            rejected_data_points=self.receiver.reject, error_message=self.receiver.remark
+        )
+        return ExportMetricsServiceResponse(partial_success=partial)
+
+
+def points(requests: Sequence[ExportMetricsServiceRequest]) -> list[dict[str, Any]]:
+    """What arrived, one dict a data point, attributes as plain values."""
+    return [
+        {
+            "name": metric.name,
+            "unit": metric.unit,
+            "kind": metric.WhichOneof("data"),
+            "start_ns": point.start_time_unix_nano,
+            "time_ns": point.time_unix_nano,
+            "value": point.as_double,
+            "attributes": {pair.key: plain(pair.value) for pair in point.attributes},
+        }
+        for request in requests
+        for resource_metrics in request.resource_metrics
+        for scope_metrics in resource_metrics.scope_metrics
+        for metric in scope_metrics.metrics
+        for point in getattr(metric, metric.WhichOneof("data")).data_points
+    ]
+
+
 def retry_info(seconds: float) -> bytes:
     """A google.rpc.Status that says when to come back."""
     info = RetryInfo()
@@ -108,6 +157,8 @@ def receiver(credentials: grpc.ServerCredentials | None = None, **switches: Any)
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
     fake = Receiver(**switches)
     add_TraceServiceServicer_to_server(fake, server)
+    if fake.takes_metrics:
+        add_MetricsServiceServicer_to_server(Metrics(fake), server)
     fake.port = (
         server.add_secure_port("127.0.0.1:0", credentials) if credentials else server.add_insecure_port("127.0.0.1:0")
     )

@@ -103,7 +103,7 @@ def record(run_id: str = "20261123-211500-digits-cnn-1a2b3c4d", **changes: Any) 
             "variables": {},
         },
         "warnings": [],
-        "files": dict(FILES),
+        "files": {kind: name for kind, name in FILES.items() if kind != "counters"},
         **changes,
     }
 

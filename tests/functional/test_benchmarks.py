@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-CLAIMS = {"startup": 4, "harness_overhead": 3, "tracing": 3, "loadgen_overhead": 3}
+CLAIMS = {"startup": 4, "harness_overhead": 3, "tracing": 6, "loadgen_overhead": 3, "profilers": 2}
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:

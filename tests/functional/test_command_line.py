@@ -125,7 +125,7 @@ def test_list_filters() -> None:
     assert (nothing.code, nothing.out, nothing.err) == (0, "", "nothing found\n")
 
 
-@pytest.mark.parametrize("what", ["frameworks", "datasets", "processors", "readers", "tasks", "metrics"])
+@pytest.mark.parametrize("what", ["frameworks", "datasets", "processors", "readers", "tasks", "metrics", "profilers"])
 def test_everything_can_be_listed(what: str) -> None:
     ended = mlms("list", what, "--json")
     assert ended.code == 0
@@ -213,6 +213,10 @@ def test_doctor_finds_this_machine_well(monkeypatch: pytest.MonkeyPatch) -> None
     assert ended.code == 0, ended.out
     checks = {entry["check"] for entry in ended.data}
     assert checks >= {"mlms", "processor", "memory", "GPUs", "catalog", "cache", "runs", "plugin builtins"}
+    seen = {entry["check"]: entry["detail"] for entry in ended.data if entry["check"].startswith("profiler ")}
+    assert seen.keys() == {"profiler host", "profiler nvml", "profiler perf"}
+    assert re.fullmatch(r"\d+ figures", seen["profiler host"])
+    assert all("figures" in detail or detail.startswith("off, since") for detail in seen.values())
     Path("runs-file").write_text("in the way")
     monkeypatch.setenv("MLMS_RUNS", "runs-file")
     sick = mlms("doctor")
@@ -234,6 +238,16 @@ def test_runs_are_listed_shown_and_found() -> None:
     assert missing.code == 2
     assert "no-such-run" in missing.err
     assert package.open_run("@last", output="runs").metrics["top1"] > 99
+
+
+def test_runs_of_different_trace_levels_share_no_table() -> None:
+    for level in ("model", "none", "model"):
+        assert mlms("eval", manifest(), "--trace-level", level, "--output", "runs").code == 0
+    text = mlms("runs", "list", "--output", "runs").out
+    first, second = text.split("traced at level none\n")
+    assert first.startswith("traced at level model\n")
+    assert (first.count("digits-cnn"), second.count("digits-cnn")) == (2, 1)
+    assert first.count("P50") == second.count("P50") == 1
 
 
 def test_predict_tells_what_it_sees() -> None:

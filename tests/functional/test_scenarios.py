@@ -140,6 +140,7 @@ def test_a_rate_out_of_reach_is_invalid_with_the_reason() -> None:
         ({"min_duration": "-5s"}, "'-5s' doesn't have the right form"),
         ({"max_duration": 0}, "0 must be more than 0"),
         ({"max_duration": "0s"}, "'0s' doesn't have the right form"),
+        ({"max_duration": "0s"}, "Seconds as a number, or with a unit: '500ms'"),
         ({"target_latency_percentile": 0}, "0 must be more than 0"),
         ({"target_latency_percentile": 100}, "100 must be less than 100"),
         ({"type": "server", "target_latency": "1s"}, "server needs 'target_qps'"),

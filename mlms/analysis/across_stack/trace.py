@@ -138,9 +138,14 @@ def read_trace(run: Run) -> Trace:
 
 
 def _seen(predictions: pl.DataFrame, layers: pl.DataFrame, kernels: pl.DataFrame) -> Iterator[Seen]:
-    """The same for each run of the scenario. Layers that one times on the host are timed by another's kernels."""
+    """The same for each run of the scenario.
+
+    Layers that one times on the host are timed by another's kernels, and kernels that it didn't count have the mean
+    counters of those of the same name and layer that another did.
+    """
     busy = kernels.filter(pl.col("device") == "gpu", pl.col("layer").is_not_null())
     busy = busy.group_by("prediction", "layer").agg(time_ns=pl.col("busy_ns").sum())
+    counted = kernels.group_by("layer", "name").agg(pl.col(*_KERNEL).mean())
     levels = sorted(predictions["level"].unique().to_list(), key=depth)
     for level in levels or [""]:
         mine = predictions.filter(pl.col("level") == level).drop("level")
@@ -153,7 +158,13 @@ def _seen(predictions: pl.DataFrame, layers: pl.DataFrame, kernels: pl.DataFrame
             timed = own.join(
                 busy.group_by("layer").agg(pl.col("time_ns").median().cast(pl.Int64)), on="layer", how="left"
             )
-        yield Seen(level, mine, timed.with_columns(pl.col("time_ns").fill_null(0)), run_here)
+        yield Seen(level, mine, timed.with_columns(pl.col("time_ns").fill_null(0)), _counted(run_here, counted))
+
+
+def _counted(kernels: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
+    if kernels.select(pl.any_horizontal(pl.col(*_KERNEL).is_not_null().any())).item():
+        return kernels
+    return kernels.drop(*_KERNEL).join(counted, on=["layer", "name"], how="left", nulls_equal=True)
 
 
 def _predictions(spans: Spans, tree: Structure, level: str) -> tuple[Integers, list[int | None], list[str]]:

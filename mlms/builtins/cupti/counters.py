@@ -33,7 +33,8 @@ Predict = Callable[[], object]
 class CuptiCounters:
     """Counts with pycupti's Range Profiler, a range for each kernel."""
 
-    level = "hardware"
+    level: str = "hardware"
+    devices: str = "cuda"
 
     def attach(self, recorder: Recorder) -> AbstractContextManager[None]:
         """Nothing is counted while the model is observed."""

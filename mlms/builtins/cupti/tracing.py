@@ -16,7 +16,8 @@ NAME = "cupti"
 class CuptiTracing:
     """Traces kernels, copies, memsets and CUDA calls with pycupti, whose threads decode beside the predictions."""
 
-    level = "library"
+    level: str = "library"
+    devices: str = "cuda"
 
     @contextmanager
     def attach(self, recorder: Recorder) -> Iterator[None]:

@@ -1,19 +1,22 @@
 """Perfetto's protobuf trace: a track a lane, the begin and the end of each span on it, texts interned.
 
-Field numbers are those of perfetto/protos/perfetto/trace: TracePacket, TrackDescriptor, TrackEvent, InternedData.
+Counters have a track a series. Field numbers are those of perfetto/protos/perfetto/trace: TracePacket, TrackDescriptor,
+CounterDescriptor, TrackEvent, InternedData.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from mlms.tracing import attributes as attribute_text
 from mlms.tracing import wire
 from mlms.tracing.lanes import lanes
+from mlms.tracing.observations import titles
 from mlms.tracing.structure import structure
 
 if TYPE_CHECKING:
+    from mlms.tracing.observations import Counter
     from mlms.tracing.spans import Spans
 
 _PACKET, _SEQUENCE = 1, wire.integer(10, 1)
@@ -21,11 +24,11 @@ _INTERNED, _FLAGS, _EVENT, _TRACK = 12, 13, 11, 60
 _CATEGORIES, _NAMES, _KEYS = 1, 2, 3
 _CONTINUES = wire.integer(_FLAGS, 2)
 _TIME = b"\x40"
-_BEGIN, _END = wire.integer(9, 1), wire.integer(9, 2)
+_BEGIN, _END, _COUNTER = wire.integer(9, 1), wire.integer(9, 2), wire.integer(9, 4)
 _PROCESS_TRACK = 1
 
 
-def write(spans: Spans, file: IO[bytes]) -> None:
+def write(spans: Spans, counters: Sequence[Counter], file: IO[bytes]) -> None:
     """Write a Trace message: packets one after the other."""
     tree = structure(spans)
     layout = lanes(tree)
@@ -72,6 +75,19 @@ def write(spans: Spans, file: IO[bytes]) -> None:
         file.write(b"".join(lines))
     for waiting, close in zip(open_ends, closing, strict=True):
         file.write(b"".join(_packet(_TIME + digits + close) for _, digits in reversed(waiting)))
+    _write_counters(counters, len(layout.names), file)
+
+
+def _write_counters(counters: Sequence[Counter], lanes_before: int, file: IO[bytes]) -> None:
+    for number, (title, counter) in enumerate(
+        zip(titles([(one.name, one.attributes) for one in counters]), counters, strict=True), lanes_before
+    ):
+        described = wire.integer(1, _track(number)) + wire.text(2, title) + wire.integer(5, _PROCESS_TRACK)
+        described += wire.data(8, wire.text(6, counter.unit))
+        file.write(_packet(wire.data(_TRACK, described) + _SEQUENCE + _CONTINUES))
+        head = _COUNTER + wire.integer(11, _track(number))
+        samples = zip(wire.varints(counter.time_ns), counter.value.tolist(), strict=True)
+        file.write(b"".join(_packet(_TIME + time + _rest(head + wire.double(44, value))) for time, value in samples))
 
 
 class _Interned:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fakes.series import MEDIAN_NS, SHARE_OF_STALLS, STALL, bimodal, drifting, fixed, noise, with_stalls
+from fakes.series import SHARE_OF_STALLS, bimodal, drifting, fixed, noise, true_percentile, with_stalls
 from mlms.analysis.intervals import quantile_interval
 from mlms.analysis.latency import early_stopping_bound, summarize
 from mlms.analysis.steadiness import steadiness
 
 REPETITIONS = 200
-SPREAD = 0.07
 
 Series = npt.NDArray[np.int64]
 Make = Callable[[np.random.Generator], Series]
@@ -60,38 +58,19 @@ def test_neither_is_called_steady(make: Callable[[Series], Series]) -> None:
     assert labels(lambda random: make(fixed(random)))["steady"] <= 0.01 * REPETITIONS
 
 
-# Quantiles of the logarithm of a latency around its median, in closed form or from the distribution function.
-def of_fixed(level: float) -> float:
-    return NormalDist(0, SPREAD).inv_cdf(level)
-
-
-def of_mixture(share: float, factor: float) -> Callable[[float], float]:
-    normal = NormalDist(0, SPREAD)
-
-    def quantile(level: float) -> float:
-        low, high = -1.0, 4.0
-        for _ in range(80):
-            middle = (low + high) / 2
-            below = (1 - share) * normal.cdf(middle) + share * normal.cdf(middle - math.log(factor))
-            low, high = (middle, high) if below < level else (low, middle)
-        return low
-
-    return quantile
-
-
-KNOWN: dict[str, tuple[Make, Callable[[float], float]]] = {
-    "fixed": (lambda random: fixed(random, 3000, SPREAD, 0.0), of_fixed),
-    "with memory": (lambda random: fixed(random, 3000, SPREAD, 0.4), of_fixed),
-    "stalls": (lambda r: with_stalls(r, fixed(r, 3000, SPREAD, 0.0)), of_mixture(SHARE_OF_STALLS, STALL)),
-    "bimodal": (lambda random: bimodal(random, fixed(random, 3000, SPREAD, 0.0)), of_mixture(0.3, 1.5)),
+KNOWN: dict[str, tuple[Make, str]] = {
+    "fixed": (lambda random: fixed(random, 3000, memory=0.0), "fixed"),
+    "with memory": (lambda random: fixed(random, 3000, memory=0.4), "fixed"),
+    "stalls": (lambda random: with_stalls(random, fixed(random, 3000, memory=0.0)), "stalls"),
+    "bimodal": (lambda random: bimodal(random, fixed(random, 3000, memory=0.0)), "bimodal"),
 }
 
 
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("percentile", [50.0, 90.0, 99.0])
 def test_intervals_hold_the_true_percentile_at_their_rate(name: str, percentile: float) -> None:
-    make, quantile = KNOWN[name]
-    truth = MEDIAN_NS * math.exp(quantile(percentile / 100))
+    make, distribution = KNOWN[name]
+    truth = true_percentile(distribution, percentile)
     held = 0
     for seed in range(REPETITIONS):
         found = quantile_interval(make(np.random.default_rng(seed)), percentile / 100)
@@ -103,8 +82,8 @@ def test_intervals_hold_the_true_percentile_at_their_rate(name: str, percentile:
 @pytest.mark.parametrize("name", ["fixed", "stalls", "bimodal"])
 @pytest.mark.parametrize("percentile", [50.0, 90.0, 99.0])
 def test_the_bound_holds_the_true_percentile_at_its_rate(name: str, percentile: float) -> None:
-    make, quantile = KNOWN[name]
-    truth = MEDIAN_NS * math.exp(quantile(percentile / 100))
+    make, distribution = KNOWN[name]
+    truth = true_percentile(distribution, percentile)
     held = 0
     for seed in range(REPETITIONS):
         bound = early_stopping_bound(np.sort(make(np.random.default_rng(seed))), percentile)

@@ -131,8 +131,46 @@ def test_every_level_is_documented(level: str) -> None:
 def test_the_span_tables_columns_are_documented() -> None:
     from mlms.tracing.spans import SCHEMA
 
-    rows = re.findall(r"^\| `(\w+)` \| (String|Int64) \|", page("tracing.md"), re.MULTILINE)
+    section = page("tracing.md").partition("## The span table\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (String|Int64) \|", section, re.MULTILINE)
     assert rows == [(name, kind.__name__) for name, kind in SCHEMA.items()]
+
+
+def test_the_columns_of_counters_are_documented() -> None:
+    from mlms.tracing.counters import SCHEMA
+
+    section = page("tracing.md").partition("### counters.parquet\n")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", section.partition("\n## ")[0], re.MULTILINE)
+    assert rows == [(name, kind.__name__) for name, kind in SCHEMA.items()]
+
+
+def test_every_counter_is_documented() -> None:
+    """Names, units and attributes of all that the shipped profilers can sample, on any machine."""
+    from mlms import nvml
+    from mlms.builtins.profilers import host, perf
+    from mlms.builtins.profilers.gpu import _readings, _slowdown
+
+    class NoGpu(nvml.Gpu):
+        def name(self) -> str:
+            return "none"
+
+    gpu = NoGpu("GPU-0", None, None)  # type: ignore[arg-type]
+    shipped = [
+        *host.Process.series,
+        *host.PagingFaults.series,
+        *host.ContextSwitches.series,
+        *(series for series, _ in _readings(gpu)),
+        *(_slowdown(gpu, reason) for reason in nvml.SLOWDOWNS),
+    ]
+    named = {(one.name, one.unit, one.kind) for one in shipped}
+    named |= {(kind.name, kind.unit, "sum") for kind in perf.KINDS}
+    named |= {("system.cpu.utilization", "1", "gauge"), ("system.cpu.frequency", "Hz", "gauge")}
+    section = page("tracing.md").partition("## Counters\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| `([^`]+)` \| (gauge|sum) \|", section, re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == named
+    attributes = {key for one in shipped for key in one.attributes} | {"cpu.logical_number", "cpu.mode"}
+    assert [key for key in attributes if f"`{key}`" not in section] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -194,13 +232,20 @@ def test_the_example_plugin_works(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "mlms", *arguments]
         return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
 
-    assert "linear  (mlms-linear 0.1.0)\n  frameworks: linear\n  processors: clip" in mlms("plugins").stdout
-    quick = ["--min-queries", "8", "--min-duration", "10ms", "--output", str(tmp_path / "runs")]
+    assert (
+        "linear  (mlms-linear 0.1.0)\n  frameworks: linear\n  processors: clip\n  profilers: load"
+        in mlms("plugins").stdout
+    )
+    quick = ["--min-queries", "8", "--min-duration", "300ms", "--output", str(tmp_path / "runs"), "--profiler", "load"]
     command = ["run", "image_classification", "--model", "linear-digits", "--dataset", "digits-test", *quick]
     done = mlms(*command, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "no accuracy: random weights" in done.stdout
-    assert_tree_is_documented(api.open_run("@last", output=tmp_path / "runs"))
+    run = api.open_run("@last", output=tmp_path / "runs")
+    assert_tree_is_documented(run)
+    assert set(run.counters["name"]) == {"linear.load_1m"}
+    assert run.record["counters"][0]["samples"] >= 1
+    assert not [warning for warning in run.record["warnings"] if warning.startswith("load")]
     refused = mlms(*command, "--device", "cuda")
     assert refused.returncode == 2
     assert "linear models run on the CPU, not on 'cuda'\n  hint: use device cpu" in refused.stderr

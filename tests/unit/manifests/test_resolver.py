@@ -114,6 +114,13 @@ def test_everything_said(one, tmp_path):
     assert evaluation.metrics == ("top1",)
 
 
+def test_profilers_are_steps(one):
+    evaluation = one("model: b\ndataset: images\nprofilers: [host, {perf: {interval: 50ms}}, nvml: ]\n")
+    assert evaluation.profilers == (Step("host"), Step("perf", {"interval": "50ms"}), Step("nvml"))
+    assert evaluation_data(evaluation)["profilers"][1] == {"name": "perf", "options": {"interval": "50ms"}}
+    assert one("model: b\ndataset: images\nprofilers: [host]\n", 'profilers=["nvml"]').profilers == (Step("nvml"),)
+
+
 def test_synthetic_needs_no_asset(one):
     dataset = one("model: b\ndataset: synthetic\n").dataset
     assert (dataset.name, dataset.task, dataset.path, dataset.reader) == ("synthetic", None, None, Step("synthetic"))
@@ -184,6 +191,9 @@ def test_models_by_tags_and_versions(plan):
          "min_duration (120 s) is more than max_duration (60 s)", "raise max_duration"),
         ("model: b\ndatset: images", DocumentError, "4:1", "unknown key 'datset'", "did you mean 'dataset'?"),
         ("model: b\ndataset: {name: d, reader: folder, labels: nope}", UnknownNameError, "4:44", "label list", ""),
+        ("model: b\ndataset: images\nprofilers: [host, {host: }]", DocumentError, "5:19", "is named twice", "once"),
+        ("model: b\ndataset: images\nprofilers: [{host: {}, perf: {}}]", DocumentError, "5:13", "", ""),
+        ("model: b\ndataset: images\nprofiler: host", DocumentError, "5:1", "'profiler'", "'profilers'"),
     ],
 )  # fmt: skip
 def test_errors_name_their_place(plan, tmp_path, text, kind, place, message, hint):
@@ -279,6 +289,7 @@ def test_the_order_of_keys_does_not_change_the_digest(catalog):
         {"scenario": {"type": "offline", "min_queries": 3, "min_duration": "1000ms"}},
         {"dataset": "images", "limit": 3},
         {"warmup": 10},
+        {"profilers": []},
     ],
 )
 def test_what_does_not_change_the_digest(catalog, change):
@@ -291,6 +302,7 @@ def test_what_does_not_change_the_digest(catalog, change):
         {"model": "a"}, {"dataset": "anything"}, {"dataset": {"name": "images", "limit": 3, "path": "mine"}},
         {"batch_size": 3}, {"seed": 2}, {"options": {"x": 2}}, {"trace": "layer"}, {"scenario": "offline"},
         {"weights": "random"}, {"device": "cpu"}, {"threads": 1}, {"metrics": ["top1"]}, {"warmup": 11}, {"limit": 1},
+        {"profilers": ["host"]},
     ],
 )  # fmt: skip
 def test_what_changes_the_digest(catalog, change):

@@ -8,6 +8,13 @@ RECORD: dict[str, Any] = {
         "runs": [{"import_s": 1.5, "load_s": 0.25, "first_inference_s": 0.001}],
         "median": {"import_s": 1.5, "load_s": 0.25, "first_inference_s": 0.001},
     },
+    "latency": {
+        "coincidences": {
+            "gc": {"events": 1, "queries": 2, "outliers": 1},
+            "page_faults": {"events": 12, "queries": None, "outliers": None},
+            "throttled": {"events": 0, "queries": 0, "outliers": 0},
+        }
+    },
     "resources": {
         "peak_rss_bytes": 64 * 2**20,
         "device_peak_bytes": 2**30,
@@ -26,6 +33,10 @@ def test_all_that_is_known_is_said() -> None:
         ("cold start", "import 1.500 s, load 250.0 ms, first inference 1.000 ms (median of 1)"),
         ("peak memory", "64.0 MiB, 1.0 GiB on the device"),
         ("CPU", "1.23 CPUs busy while measuring"),
+        (
+            "meanwhile",
+            "1 garbage collection in 2 queries (1 of the outliers), 12 page faults read from disk, 0 times throttled",
+        ),
         ("energy", "1,234.6 J, idle machine 40.0 W"),
         ("arithmetic", "1.43 GFLOPs a sample, 5.81 FLOPs/byte"),
     ]
@@ -42,6 +53,12 @@ def test_what_tracing_adds_and_what_memory_could_not_hold_is_said() -> None:
         ("levels", "model 342.0 µs, framework -0.3%, layer +1.5%"),
         ("trace", "4,000,000 spans, 3 parts of them went through the disk"),
     ]
+
+
+def test_a_machine_that_does_not_tell_of_throttling() -> None:
+    gc = {"events": 0, "queries": 0, "outliers": 0}
+    record = {"latency": {"coincidences": {"gc": gc, "page_faults": None, "throttled": None}}}
+    assert list(resource_lines(record)) == [("meanwhile", "0 garbage collections")]
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -56,6 +56,17 @@ def test_a_figure_that_is_not_reproduced() -> None:
     assert line.split()[-2] == "no"
 
 
+@pytest.mark.parametrize("width", [80, 130])
+def test_runs_of_different_levels_share_no_table(width: int) -> None:
+    deep, flat, again = stored_run(layers=True).record, stored_run().record, stored_run(seed=1).record
+    text = printed(results_table([flat, deep, again]), width)
+    first, second = text.split("traced at level layer\n")
+    assert first.startswith("traced at level model\n")
+    assert (first.count("digits-cnn"), second.count("digits-cnn")) == (2, 1)
+    assert first.count("LoadGen") == second.count("LoadGen") * (1 if width == 130 else 2)
+    assert "traced at level" not in printed(results_table([flat, again]), width)
+
+
 def test_failures() -> None:
     failures = [
         ("alexnet", "models.yaml:3:1: no model 'alexnt'\n  hint: did you mean 'alexnet'?"),

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,19 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from fakes.counters import START_NS, counter
 from fakes.otlp_receiver import Receiver
 from fakes.span_tables import ODD_NAMES, identifier, nested, span, table
 from mlms.errors import StorageError
 from mlms.tracing import attributes as attribute_text
 from mlms.tracing import formats
+from mlms.tracing.observations import Counter as Observed
 from mlms.tracing.spans import SCHEMA, SpanTable, StoredSpans
 
 
-def written(spans: SpanTable | StoredSpans, name: str) -> bytes:
+def written(spans: SpanTable | StoredSpans, name: str, counters: Sequence[Observed] = ()) -> bytes:
     file = io.BytesIO()
-    formats.write(spans, name, file)
+    formats.write(spans, name, file, counters)
     return file.getvalue()
 
 
@@ -73,6 +76,36 @@ def test_chrome_events_nest_on_their_lanes(spans: SpanTable) -> None:
     assert {event["tid"] for event in events} == {1}
     failed = [event for event in events if event["args"].get("status") == "error"]
     assert [event["name"] for event in failed] == ["predict"]
+
+
+COUNTERS = [
+    counter("process.memory.usage", [5.0, float("nan"), 4.0], unit="By"),
+    counter("faults", [0.0, 1.0], kind="sum", unit="{fault}", type='minor "one"'),
+    counter("faults", [0.0, 9.5], kind="sum", unit="{fault}", type="major"),
+]
+
+
+def test_chrome_has_a_track_for_each_counter(spans: SpanTable) -> None:
+    document = json.loads(written(spans, "chrome", COUNTERS))
+    zero = int(document["otherData"]["start_unix_ns"])
+    assert zero == min(spans.frame["start_ns"].min(), START_NS)  # type: ignore[type-var]
+    events = [event for event in document["traceEvents"] if event["ph"] == "C"]
+    found = [(e["name"], zero + round(e["ts"] * 1000) - START_NS, e["args"]["value"]) for e in events]
+    assert found == [
+        ("process.memory.usage [By]", 0, 5.0),
+        ("process.memory.usage [By]", 200_000_000, 4.0),
+        ('faults (type=minor "one") [{fault}]', 0, 0.0),
+        ('faults (type=minor "one") [{fault}]', 100_000_000, 1.0),
+        ("faults (type=major) [{fault}]", 0, 0.0),
+        ("faults (type=major) [{fault}]", 100_000_000, 9.5),
+    ]
+    alone = json.loads(written(SpanTable(pl.DataFrame(schema=SCHEMA)), "chrome", COUNTERS))
+    assert alone["otherData"]["start_unix_ns"] == str(START_NS)
+
+
+@pytest.mark.parametrize("name", [name for name, found in formats.FORMATS.items() if not found.counters])
+def test_formats_without_a_place_for_counters_have_the_spans_alone(name: str, spans: SpanTable) -> None:
+    assert written(spans, name, COUNTERS) == written(spans, name)
 
 
 def test_csv_is_the_table(spans: SpanTable, tmp_path: Path) -> None:

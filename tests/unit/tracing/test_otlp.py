@@ -194,7 +194,7 @@ def test_a_collector_that_refuses() -> None:
 def test_a_collector_that_stalls_half_way() -> None:
     with receiver(stall_after=1) as fake:
         table = trace(12_000)
-        first = next(encode(table.parts(), table.resource)).spans
+        first = next(encode(table.parts(), table.resource)).items
         assert 0 < first < len(table)
         assert_fails_in_time(table, fake.endpoint, "did not answer in time", sent=first)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fakes.chromium import chromium
+from fakes.counters import counter
 from fakes.span_tables import ODD_NAMES, nested
 from mlms.errors import InputError
 from mlms.tracing import formats, viewer
@@ -82,9 +83,14 @@ def test_perfetto_shows_every_span_in_its_parent(name: str, tmp_path: Path) -> N
     except InputError as error:
         pytest.skip(str(error))
     spans = nested(predictions=40, layers=25)
+    counters = [
+        counter("process.memory.usage", [5.5e9, 6e9, 4e9], unit="By"),
+        counter("faults", [0.0, 1.0], kind="sum", unit="{fault}", type="minor"),
+        counter("faults", [0.0, 9.0], kind="sum", unit="{fault}", type="major"),
+    ]
     trace = tmp_path / "trace"
     with trace.open("wb") as file:
-        formats.write(spans, name, file)
+        formats.write(spans, name, file, counters)
     profile = tmp_path / "profile"
     try:
         with shown(trace) as address, chromium(profile) as page:
@@ -111,6 +117,14 @@ def test_perfetto_shows_every_span_in_its_parent(name: str, tmp_path: Path) -> N
             assert number("select count(distinct name) as n from slice") == frame["name"].n_unique()
             assert number("select max(length(name)) as n from slice") == max(map(len, ODD_NAMES))
             assert number("select count(*) as n from args where key glob '*mlms?query'") == 40
+            assert number("select count(*) as n from counter_track") == 3
+            assert number("select count(*) as n from counter") == 7
+            memory = (
+                "from counter c join counter_track t on c.track_id = t.id where t.name glob 'process.memory.usage*'"
+            )
+            assert number(f"select cast(max(c.value) as int) as n {memory}") == 6_000_000_000
+            assert number(f"select max(c.ts) - min(c.ts) as n {memory}") == 200_000_000
+            assert number("select count(distinct name) as n from counter_track where name glob '*type=m*'") == 2
             assert number("select count(*) as n from stats where severity = 'error' and value > 0") == 0
     finally:
         shutil.rmtree(profile, ignore_errors=True)
