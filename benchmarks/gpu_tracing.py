@@ -21,6 +21,7 @@ from typing import Any
 from claims import Claim, conclude, table
 
 SEED = 7
+WARM_UP_S = 3
 MODES = ("pycupti", "pycupti_layers", "torch_cuda", "torch_all")
 CASES = Path(__file__).resolve().parent.parent / "pycupti" / "tests" / "gpu" / "cases.py"
 FFMA = "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum"
@@ -42,7 +43,8 @@ def forward_of(batch: int) -> tuple[Any, Any, Forward]:
             model(images)
         torch.cuda.synchronize()
 
-    for _ in range(50):
+    began = time.perf_counter()
+    while time.perf_counter() - began < WARM_UP_S:
         forward()
     gc.collect()
     gc.disable()  # a collection in one block and not in its neighbour is no cost of tracing

@@ -83,6 +83,7 @@ def traced(level: str, batch: int, predictions: int, counters: bool = False, **o
     kernels = spans.filter(pl.col("activity") == "kernel")
     calls = spans.filter(pl.col("api").is_not_null())
     outside = calls.filter((pl.col("start_ns") < pl.col("outer_start")) | (pl.col("end_ns") > pl.col("outer_end")))
+    sticking_out = pl.max_horizontal(pl.col("outer_start") - pl.col("start_ns"), pl.col("end_ns") - pl.col("outer_end"))
     by_parent = kernels.group_by("parent_id").agg(pl.col("duration").sum())
     return {
         "notes": recorder.notes,
@@ -97,6 +98,7 @@ def traced(level: str, batch: int, predictions: int, counters: bool = False, **o
         "calls": dict(calls.group_by("name").len().iter_rows()),
         "launched_by": dict(kernels.group_by("call").len().iter_rows()),
         "calls_outside": outside.height,
+        "worst_outside_ns": int(outside.select(sticking_out.max()).item() or 0),
         "levels": dict(spans.group_by("level").len().iter_rows()),
         "flops": float(kernels["flops"].sum()) / predictions,
         "counted": int(kernels["flops"].is_not_null().sum()),

@@ -74,7 +74,8 @@ class CuptiCounters:
 
 def launched_names(pycupti: ModuleType, predict: Predict) -> Sequence[str]:
     """The kernels of one prediction in the order of their launches."""
-    with pycupti.Tracer([pycupti.Kind.KERNEL], finalize=pycupti.probe().finalizable) as tracer:
+    # Not finalised: the Range Profiler can't be set up in a CUPTI that is detached.
+    with pycupti.Tracer([pycupti.Kind.KERNEL]) as tracer:
         predict()
         tracer.flush()
         records = tracer.drain()

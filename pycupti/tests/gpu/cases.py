@@ -429,7 +429,7 @@ def metrics(size: int) -> dict[str, Any]:
         "kernels": [[found.name, found.values | {"flops": flops(found.values)}] for found in by_kernel],
         "copied_bytes": 4 * (256 << 20),
         "flops": 2 * size**3,
-        "added": 256 << 20,
+        "added": 2 * (256 << 20),  # torch.add multiplies by its alpha, too
     }
 
 
