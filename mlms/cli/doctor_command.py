@@ -70,6 +70,7 @@ def _checks(assets: tuple[Path, ...]) -> Iterator[Mapping[str, Any]]:
     from mlms.manifests.fetch import FetchSettings
     from mlms.runs.directory import root_from
     from mlms.runs.environment import describe_environment
+    from mlms.tracing.events import built
 
     components = api.load_plugins()
     environment = describe_environment(["torch", "torchvision", "numpy", "mlcommons-loadgen"])
@@ -86,6 +87,7 @@ def _checks(assets: tuple[Path, ...]) -> Iterator[Mapping[str, Any]]:
         yield _result(
             f"plugin {plugin.name}", plugin.error is None, str(plugin), last[0], "mlms plugins shows it whole"
         )
+    yield _passed("span recorder", "in C" if built() else "in Python: installed without a C compiler; layers cost more")
     yield from _profilers()
     catalog = api.load_catalog(assets)
     for folder in catalog.folders:

@@ -11,8 +11,9 @@ import polars as pl
 
 from mlms.tracing import attributes as attribute_text
 from mlms.tracing.clock import unix_ns
+from mlms.tracing.events import ENTER, EXIT
 from mlms.tracing.observations import Activities
-from mlms.tracing.recorder import ENTER, EXIT, Name, Spans
+from mlms.tracing.recorder import Name, Spans
 from mlms.tracing.spans import SCHEMA, SpanTable, span_ids
 
 

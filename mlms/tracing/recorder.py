@@ -1,31 +1,26 @@
 """Spans below a prediction, recorded while the model runs at the least cost that Python allows.
 
-An entry or exit is two integers (what, when) appended to a buffer of the thread's own: no lock, no object, no
-formatting. Nesting, parents and identifiers are worked out afterwards, for all spans at once. A buffer is a list, which
-CPython appends to in half the time that an ``array`` takes, at three times the memory.
+An entry or exit is two integers (what, when) appended to a buffer of the thread's own (``events``): no lock, no object,
+no formatting. Nesting, parents and identifiers are worked out afterwards, for all spans at once.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mlms.tracing.events import ENTER, EXIT, FAILED, Buffer, new_events
 from mlms.tracing.observations import Activities, Counter
 
-ENTER, EXIT, FAILED = 0, 1, 2
-"""An event's code is ``3 * identifier`` plus one of these."""
-
 SPILL_BYTES = 256 << 20
-NUMBER_BYTES = 24
-"""What a number in a buffer takes: 8 bytes in the list, and every other one, a time, is an object of 32."""
+EVENT_BYTES = 48
+"""What an event in a buffer takes at most: in Python, two places in a list and an object for the time."""
 
 
 @dataclass(slots=True)
@@ -49,10 +44,6 @@ class Correlation:
     pop: Callable[[], object]
 
 
-THREAD_BITS = 40
-"""A span's key is its thread's number (from 1) above so many bits that count the thread's earlier events."""
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """Whole spans of one thread: ``events`` (shape (events, 2): what, when) and the key of each event that enters."""
@@ -60,27 +51,6 @@ class Part:
     thread: int
     events: npt.NDArray[np.int64]
     keys: npt.NDArray[np.int64]
-
-
-class _Buffer:
-    """The events of one thread. ``key`` is that of the first which is still here."""
-
-    def __init__(self, number: int) -> None:
-        self.thread = threading.get_ident()
-        self.events: list[int] = []
-        self.key = number << THREAD_BITS
-
-    def part(self) -> Part:
-        rows = np.array(self.events, dtype=np.int64).reshape(-1, 2)
-        return Part(self.thread, rows, np.arange(self.key, self.key + len(rows)))
-
-
-class _Local(threading.local):
-    """A thread's buffer; made, and made known, at the thread's first event."""
-
-    def __init__(self, made: Callable[[], _Buffer]) -> None:
-        self.buffer = made()
-        self.events = self.buffer.events
 
 
 class Recorder:
@@ -97,8 +67,7 @@ class Recorder:
         self.counters: list[Counter] = []
         self.activities: list[Activities] = []
         self.notes: list[str] = []
-        self._buffers: list[_Buffer] = []
-        self.local = _Local(self._made)
+        self.events = new_events()
         self._spill = spill
         self._spill_bytes = spill_bytes
         self._spilled: list[tuple[int, Path]] = []
@@ -112,63 +81,20 @@ class Recorder:
 
     def wrap(self, function: Callable[..., Any], identifier: int) -> Callable[..., Any]:
         """``function``, each call of it recorded as a span."""
-        if self.correlation is not None:
-            return self._correlated(function, identifier, self.correlation)
-        local, clock = self.local, perf_counter_ns
-        enter, leave, failed = 3 * identifier + ENTER, 3 * identifier + EXIT, 3 * identifier + FAILED
-
-        def recorded(*arguments: Any, **keywords: Any) -> Any:
-            events = local.events
-            events.append(enter)
-            events.append(clock())
-            try:
-                result = function(*arguments, **keywords)
-            except BaseException:
-                events.append(failed)
-                events.append(clock())
-                raise
-            events.append(leave)
-            events.append(clock())
-            return result
-
-        return recorded
-
-    def _correlated(
-        self, function: Callable[..., Any], identifier: int, correlation: Correlation
-    ) -> Callable[..., Any]:
-        local, clock, push, pop = self.local, perf_counter_ns, correlation.push, correlation.pop
-        enter, leave, failed = 3 * identifier + ENTER, 3 * identifier + EXIT, 3 * identifier + FAILED
-
-        def recorded(*arguments: Any, **keywords: Any) -> Any:
-            events = local.events
-            push(local.buffer.key + len(events) // 2)
-            events.append(enter)
-            events.append(clock())
-            code = failed
-            try:
-                result = function(*arguments, **keywords)
-                code = leave
-                return result
-            finally:
-                events.append(code)
-                events.append(clock())
-                pop()
-
-        return recorded
+        if self.correlation is None:
+            return self.events.wrap(function, identifier)
+        return self.events.wrap(function, identifier, self.correlation.push, self.correlation.pop)
 
     @contextmanager
     def span(self, identifier: int) -> Iterator[None]:
         """The same for a block; slower than ``wrap``."""
-        events = self.local.events
-        events.append(3 * identifier + ENTER)
-        events.append(perf_counter_ns())
+        self.events.append(3 * identifier + ENTER)
         code = FAILED
         try:
             yield
             code = EXIT
         finally:
-            events.append(3 * identifier + code)
-            events.append(perf_counter_ns())
+            self.events.append(3 * identifier + code)
 
     def spill(self) -> None:
         """Move this thread's events to disk if all that is held exceeds the bound; call it between predictions.
@@ -177,11 +103,9 @@ class Recorder:
         """
         if self._spill is None or self._held() < self._spill_bytes:
             return
-        buffer = self.local.buffer
-        length = len(buffer.events) // 2
-        if self._put_away(buffer.part()):
-            buffer.key += length
-            del buffer.events[:]
+        buffer = self.events.here()
+        if self._put_away(_part(buffer)):
+            buffer.clear()
 
     def add(self, part: Part) -> None:
         """Take spans that something else recorded; call it between predictions."""
@@ -202,11 +126,11 @@ class Recorder:
             with np.load(path) as arrays:
                 yield Part(thread, arrays["events"], arrays["keys"])
         yield from self._added
-        yield from (buffer.part() for buffer in self._buffers if len(buffer.events))
+        yield from (_part(buffer) for buffer in self.events.buffers() if len(buffer))
 
     def _held(self) -> int:
         """Bytes in memory."""
-        return self._added_bytes + NUMBER_BYTES * sum(len(buffer.events) for buffer in self._buffers)
+        return self._added_bytes + EVENT_BYTES * sum(map(len, self.events.buffers()))
 
     def _put_away(self, part: Part) -> bool:
         assert self._spill is not None
@@ -225,9 +149,10 @@ class Recorder:
         self._spilled.append((part.thread, path))
         return True
 
-    def _made(self) -> _Buffer:
-        self._buffers.append(_Buffer(len(self._buffers) + 1))
-        return self._buffers[-1]
+
+def _part(buffer: Buffer) -> Part:
+    rows = np.frombuffer(buffer.read(), dtype=np.int64).reshape(-1, 2)
+    return Part(buffer.thread, rows, np.arange(buffer.key, buffer.key + len(rows)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import pytest
 
 from fakes.manifests import manifest
 from fakes.program import CHECKOUT
+from mlms.tracing.events import built
 
 pytestmark = pytest.mark.slow
 PACKED = ("mlms", "assets", "pycupti", "pyproject.toml", "README.md", "LICENSE", "hatch_build.py")
@@ -27,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in PACKED:
         if (CHECKOUT / name).is_dir():
-            shutil.copytree(CHECKOUT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(CHECKOUT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         elif (CHECKOUT / name).is_file():
             shutil.copy(CHECKOUT / name, source)
     builder = Path(sys.executable)
@@ -36,10 +37,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         venv.create(home, with_pip=True)
         builder = home / Path(sysconfig.get_path("scripts")).name / "python"
     command = [builder, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", target, source]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    if built.returncode != 0 and "No matching distribution found for hatchling" in built.stderr:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    if done.returncode != 0 and "No matching distribution found for hatchling" in done.stderr:
         pytest.skip("the build backend can't be fetched here")
-    assert built.returncode == 0, built.stderr
+    assert done.returncode == 0, done.stderr
     (found,) = target.glob("mlms-*.whl")
     return found
 
@@ -55,6 +56,9 @@ def test_the_wheel_holds_assets_schemas_and_types(wheel: Path) -> None:
     assert "mlms/py.typed" in names
     assert "mlms/reports/templates/run.html" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+    if built():  # so it can be built here
+        assert "mlms/tracing/_events.abi3.so" in names
+        assert "-cp310-abi3-" in wheel.name
 
 
 def test_the_digits_run_from_the_wheel(wheel: Path, tmp_path: Path) -> None:

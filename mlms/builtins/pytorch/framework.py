@@ -61,6 +61,7 @@ class PyTorch:
             if options.get("deterministic"):
                 _be_deterministic(cleanup)
             if place.type == "cuda":
+                torch.cuda.init()  # type: ignore[no-untyped-call]  # without it resetting says "Invalid device argument"
                 torch.cuda.reset_peak_memory_stats(place)
             module = build(model, options.get("packages", ()))
             try:

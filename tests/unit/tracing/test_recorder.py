@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter_ns
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlms.tracing.recorder import THREAD_BITS, Correlation, Part, Recorder, Spans, match
+from mlms.tracing import recorder as recorder_module
+from mlms.tracing.events import THREAD_BITS, Events, PythonEvents, built
+from mlms.tracing.recorder import Correlation, Part, Recorder, Spans, match
+
+WAYS = {"C": built(), "Python": PythonEvents}
+
+
+@pytest.fixture(params=WAYS, autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test of this file is run with both ways to append."""
+    made: Callable[[], Events] | None = WAYS[request.param]
+    if made is None:
+        pytest.skip("built without a C compiler")
+    monkeypatch.setattr(recorder_module, "new_events", made)
+
 
 Tree = list["Tree"]
 TREES: st.SearchStrategy[Tree] = st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=4), max_leaves=30)
@@ -50,6 +66,7 @@ def spans_of(recorder: Recorder) -> Spans:
     return match(part.events)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TREES, min_size=1, max_size=4))
 def test_spans_nest_as_the_calls_did(trees: list[Tree]) -> None:
     recorder, names = Recorder(), []
@@ -151,7 +168,7 @@ def test_each_span_is_told_to_the_correlation_under_the_key_that_its_part_gives(
     assert len(set(told)) == 8
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TREES, min_size=2, max_size=6))
 def test_what_went_to_disk_comes_back(tmp_path_factory: pytest.TempPathFactory, trees: list[Tree]) -> None:
     recorder, names = Recorder(tmp_path_factory.mktemp("spill"), spill_bytes=1), []
@@ -200,3 +217,45 @@ def test_a_full_disk_loses_nothing_and_is_told_once(tmp_path: Path) -> None:
     assert str(tmp_path) in note
     assert "File too large" in note
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_wrapped_function_takes_and_gives_what_it_did() -> None:
+    recorder = Recorder()
+    wrapped = recorder.wrap(lambda *arguments, **keywords: (arguments, keywords), recorder.intern("one", "layer"))
+    assert wrapped(1, 2, a=3) == ((1, 2), {"a": 3})
+    assert wrapped() == ((), {})
+
+
+def test_what_the_correlation_raises_is_raised() -> None:
+    def push(key: int) -> None:
+        raise OSError("CUPTI is gone")
+
+    recorder = Recorder()
+    recorder.correlation = Correlation(push, lambda: None)
+    with pytest.raises(OSError, match="CUPTI is gone"):
+        recorder.wrap(lambda: None, recorder.intern("one", "layer"))()
+
+
+def test_recorded_functions_and_their_recorder_are_let_go() -> None:
+    """A module that holds its own wrapped method is a loop, which the garbage collector has to see."""
+
+    class Module:
+        def forward(self) -> None: ...
+
+    module, recorder = Module(), Recorder()
+    module.forward = recorder.wrap(module.forward, recorder.intern("one", "layer"))  # type: ignore[method-assign]
+    module.forward()
+    gone = weakref.ref(module)
+    del module
+    gc.collect()
+    assert gone() is None
+
+
+def test_time_is_that_of_the_performance_counter() -> None:
+    recorder = Recorder()
+    wrapped = recorder.wrap(lambda: None, recorder.intern("one", "layer"))
+    for _ in range(100):
+        before = perf_counter_ns()
+        wrapped()
+        after = perf_counter_ns()
+        assert before <= spans_of(recorder).start[-1] <= spans_of(recorder).end[-1] <= after
