@@ -97,7 +97,7 @@ def run_pycupti(model: Any, forward: Forward, repeats: int, blocks: int, layers:
     import pycupti
 
     Kind = pycupti.Kind
-    kinds = [Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET, Kind.RUNTIME, Kind.DRIVER]
+    kinds = [Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET, Kind.DRIVER]
     fresh = [block(forward, repeats) for _ in range(3)]
     tracer = pycupti.Tracer(kinds, finalize=True)
     if layers:

@@ -87,23 +87,21 @@ def test_kinds_that_were_not_asked_for_stay_off(fake):
 
 @pytest.mark.parametrize("all_calls", [False, True])
 def test_calls_that_only_ask_are_left_out_unless_wanted(fake, all_calls):
-    with small(all_calls=all_calls) as tracer:
+    with small(kinds=[*pycupti.DEFAULT_KINDS, Kind.RUNTIME], all_calls=all_calls) as tracer:
         fake.launch()
         fake.query()
         fake.synchronize()
         fake.memset(1)
         records = collect(tracer)
     names = [tracer.call_name(call["domain"], call["function"]) for call in records.calls]
-    if not all_calls:
-        assert names == ["cuLaunchKernel", "cudaStreamSynchronize_v3020", "cuMemsetD8Async"]
-    else:
-        launch, query = ["cuLaunchKernel", "cudaLaunchKernel_v7000"], ["cuInit", "cudaGetDevice_v3020"]
-        assert names == [*launch, *query, "cudaStreamSynchronize_v3020", "cuMemsetD8Async"]
+    launch, query = ["cuLaunchKernel", "cudaLaunchKernel_v7000"], ["cuInit", "cudaGetDevice_v3020"]
+    wait = ["cuStreamSynchronize", "cudaStreamSynchronize_v3020"]
+    assert names == [*launch, *query * all_calls, *wait, "cuMemsetD8Async"]
 
 
 @pytest.mark.parametrize(("kind", "domains"), [(Kind.RUNTIME, [2]), (Kind.DRIVER, [1])])
 def test_calls_of_one_api_alone(fake, kind, domains):
-    with small(kinds=[Kind.KERNEL, kind], all_calls=True) as tracer:
+    with small(kinds=[Kind.KERNEL, kind]) as tracer:
         fake.launch()
         records = collect(tracer)
     assert records.calls["domain"].tolist() == domains
@@ -111,7 +109,7 @@ def test_calls_of_one_api_alone(fake, kind, domains):
 
 def test_a_call_is_what_its_thread_saw(fake):
     before = time.time_ns()
-    with small(all_calls=True) as tracer, tracer.correlate(2**64 - 1):
+    with small(kinds=[Kind.KERNEL, Kind.RUNTIME, Kind.DRIVER]) as tracer, tracer.correlate(2**64 - 1):
         fake.launch()
         records = collect(tracer)
     driver, runtime = records.calls
@@ -124,7 +122,7 @@ def test_a_call_is_what_its_thread_saw(fake):
 
 def test_a_driver_call_with_an_id_of_its_own_is_no_obstacle(fake):
     fake.set(Switch.INNER_IDS, 1)
-    with small(all_calls=True) as tracer, tracer.correlate(7):
+    with small(kinds=[Kind.KERNEL, Kind.RUNTIME, Kind.DRIVER]) as tracer, tracer.correlate(7):
         fake.launch()
         records = collect(tracer)
     assert len(set(records.calls["correlation"].tolist())) == 2

@@ -30,7 +30,7 @@ enum { MARKER_SIZE = 56, UNKNOWN_SIZE = 48, UNKNOWN_KIND = 57, LARGEST = 256 };
 enum { KINDS = 64, CALLS = 807 };
 /* The calls that the stand-in makes, by the numbers that CUDA 13.0 gives them. */
 enum { GET_DEVICE = 17, MEMCPY_ASYNC = 41, STREAM_SYNCHRONIZE = 131, LAUNCH_KERNEL = 211, GRAPH_LAUNCH = 311 };
-enum { CU_INIT = 1, CU_MEMSET_ASYNC = 216, CU_MEMCPY_ASYNC = 306, CU_LAUNCH_KERNEL = 307, CU_GRAPH_LAUNCH = 514 };
+enum { CU_INIT = 1, CU_MEMSET_ASYNC = 216, CU_STREAM_SYNCHRONIZE = 126, CU_MEMCPY_ASYNC = 306, CU_LAUNCH_KERNEL = 307, CU_GRAPH_LAUNCH = 514 };
 
 typedef struct pending {
     struct pending *next;
@@ -310,7 +310,7 @@ void fake_query(void)
 
 void fake_synchronize(void)
 {
-    api_call call = call_begin(STREAM_SYNCHRONIZE, 0);
+    api_call call = call_begin(STREAM_SYNCHRONIZE, CU_STREAM_SYNCHRONIZE);
     call_end(&call);
 }
 
@@ -475,6 +475,7 @@ int cuptiSubscribe(void **subscriber, callback_fn function, void *user)
     if (subscribed)
         return CUPTI_MULTIPLE_SUBSCRIBERS;
     subscribed = 1;
+    finalized = 0;
     callback = last_callback = function;
     *subscriber = &subscribed;
     return CUPTI_OK;
@@ -495,7 +496,7 @@ int cuptiEnableCallback(uint32_t enable, void *subscriber, uint32_t domain, uint
 {
     if (subscriber != &subscribed || domain > DOMAIN_RESOURCE || id >= CALLS)
         return CUPTI_INVALID_PARAMETER;
-    if (enable && switches[FAKE_ENABLE_RESULT] && switches[FAKE_ENABLE_KIND] == KIND_RUNTIME && domain == DOMAIN_RUNTIME)
+    if (enable && switches[FAKE_ENABLE_RESULT] && switches[FAKE_ENABLE_KIND] == KIND_DRIVER && domain == DOMAIN_DRIVER)
         return (int)switches[FAKE_ENABLE_RESULT];
     watched[domain][id] = (uint8_t)enable;
     return CUPTI_OK;
@@ -522,6 +523,7 @@ int cuptiGetCallbackName(uint32_t domain, uint32_t function, const char **name)
         {DOMAIN_DRIVER, CU_INIT, "cuInit"},
         {DOMAIN_DRIVER, CU_MEMCPY_ASYNC, "cuMemcpyAsync"},
         {DOMAIN_DRIVER, CU_MEMSET_ASYNC, "cuMemsetD8Async"},
+        {DOMAIN_DRIVER, CU_STREAM_SYNCHRONIZE, "cuStreamSynchronize"},
         {DOMAIN_DRIVER, CU_LAUNCH_KERNEL, "cuLaunchKernel"},
         {DOMAIN_DRIVER, CU_GRAPH_LAUNCH, "cuGraphLaunch"},
     };
