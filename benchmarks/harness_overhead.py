@@ -35,9 +35,10 @@ from mlms.progress import Silent
 from mlms.scenarios.loadgen import Seeds, measure
 
 QUERIES = 20_000
+QUERY_ROUNDS = 5
 ROUND = 4
 """Predictions of the real model in one round."""
-ROUNDS_PER_REPEAT = 30
+ROUNDS_PER_REPEAT = 8
 SEEDS = Seeds(1, 2, 3)
 
 NULL_FRAMEWORK = {
@@ -96,10 +97,10 @@ def install(site: Path) -> None:
 
 
 def main() -> int:
-    repeats = options(__doc__, repeats=5).repeats
+    repeats = options(__doc__, repeats=20).repeats
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        loop, whole, bare = per_query(folder, repeats)
+        loop, whole, bare = per_query(folder, min(repeats, QUERY_ROUNDS))
         through_mlms, alone, ratios = real_model(folder, repeats * ROUNDS_PER_REPEAT)
     low, high = interval(ratios)
     table(

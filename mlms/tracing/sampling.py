@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import select
+import selectors
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +53,10 @@ def sampled(
 def _started(process: subprocess.Popen[bytes]) -> tuple[list[Series], list[str]]:
     """What the source has to sample, once it does, and what it has to say."""
     assert process.stdout is not None
-    if not select.select([process.stdout], [], [], START_S)[0]:
+    with selectors.DefaultSelector() as waiting:  # select() refuses the files of a process that has a thousand open
+        waiting.register(process.stdout, selectors.EVENT_READ)
+        begun = waiting.select(START_S)
+    if not begun:
         process.kill()
         return [], [f"off, since sampling did not begin within {START_S:g} s: is a driver hanging?"]
     line = process.stdout.readline()
