@@ -1,5 +1,6 @@
 """The tracer over the stand-in libcupti."""
 
+import ctypes
 import os
 import threading
 import time
@@ -127,6 +128,19 @@ def test_a_driver_call_with_an_id_of_its_own_is_no_obstacle(fake):
         records = collect(tracer)
     assert len(set(records.calls["correlation"].tolist())) == 2
     assert pycupti.attribute(records).kernels.tolist() == [7]
+
+
+def test_the_synchronise_of_a_flush_is_no_call_of_the_program(fake, libraries):
+    told = ctypes.c_void_p.in_dll(ctypes.CDLL(str(libraries["cuda"])), "fake_on_synchronize")
+    told.value = ctypes.cast(fake.library.fake_synchronize, ctypes.c_void_p).value
+    try:
+        with small() as tracer:
+            fake.synchronize()
+            before = fake.told
+            assert len(collect(tracer).calls) == 1
+            assert fake.told > before
+    finally:
+        told.value = None
 
 
 def test_many_more_calls_than_a_log_s_first_piece(fake):
