@@ -63,6 +63,11 @@ def block(forward: Forward, repeats: int) -> tuple[float, float]:
     return quantiles(times, n=10)[0], median(times)
 
 
+def usual(blocks: list[tuple[float, float]]) -> tuple[float, float]:
+    """Medians over blocks."""
+    return median(each[0] for each in blocks), median(each[1] for each in blocks)
+
+
 def ratios(pairs: list[tuple[tuple[float, float], tuple[float, float]]], name: str) -> dict[str, float]:
     """Medians over neighbouring blocks of the second's time over the first's."""
     return {
@@ -97,8 +102,8 @@ def run_pycupti(model: Any, forward: Forward, repeats: int, blocks: int, layers:
     import pycupti
 
     Kind = pycupti.Kind
-    kinds = [Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET, Kind.RUNTIME, Kind.DRIVER]
-    fresh = [block(forward, repeats) for _ in range(3)]
+    kinds = [Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET, Kind.DRIVER]
+    fresh = usual([block(forward, repeats) for _ in range(blocks)])
     tracer = pycupti.Tracer(kinds, finalize=True)
     if layers:
         with_spans(tracer, model)
@@ -118,10 +123,10 @@ def run_pycupti(model: Any, forward: Forward, repeats: int, blocks: int, layers:
         finalized.append(untraced)
     found = ratios(traced, "traced")
     if not layers:  # there the forwards carry hooks that the fresh ones had not
-        found |= ratios([(min(fresh), each) for each in finalized[1:]], "finalized")
+        found |= ratios([(fresh, each) for each in finalized[1:]], "finalized")
         with pycupti.Tracer(kinds):
             forward()
-        found |= ratios([(min(fresh), block(forward, repeats)) for _ in range(3)], "stopped")
+        found |= ratios([(fresh, block(forward, repeats)) for _ in range(3)], "stopped")
     return found
 
 
@@ -135,8 +140,8 @@ def run_torch(torch: Any, forward: Forward, repeats: int, blocks: int, with_cpu:
         with torch.profiler.profile(activities=activities):
             traced.append(block(forward, repeats))
     after = [block(forward, repeats) for _ in range(3)]
-    usual = (median(each[0] for each in untraced), median(each[1] for each in untraced))
-    return ratios([(usual, each) for each in traced], "traced") | ratios([(usual, each) for each in after], "stopped")
+    fresh = usual(untraced)
+    return ratios([(fresh, each) for each in traced], "traced") | ratios([(fresh, each) for each in after], "stopped")
 
 
 def measure(mode: str, batch: int, repeats: int, blocks: int) -> dict[str, float]:

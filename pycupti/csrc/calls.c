@@ -33,6 +33,7 @@ static call_log *_Atomic logs;
 static atomic_int active;
 static pthread_key_t key;
 static __thread call_log *mine;
+static __thread int muted;
 
 static uint64_t wall_ns(void)
 {
@@ -140,7 +141,7 @@ static void call_exits(uint32_t domain, uint32_t id, const raw_call *call)
 void calls_callback(void *user, uint32_t domain, uint32_t id, const void *data)
 {
     (void)user;
-    if (!atomic_load_explicit(&active, memory_order_relaxed))
+    if (!atomic_load_explicit(&active, memory_order_relaxed) || muted)
         return;
     if (domain == DOMAIN_RESOURCE) {
         if (id == RESOURCE_GRAPH_NODE_CREATED || id == RESOURCE_GRAPH_NODE_CLONED)
@@ -164,18 +165,26 @@ void calls_activate(int on)
     atomic_store(&active, on);
 }
 
+void calls_mute(int on)
+{
+    muted = on;
+}
+
 static int begins(const char *name, const char *with)
 {
     return strncmp(name, with, strlen(with)) == 0;
 }
 
-/* Of the driver's calls those that put work on a device: the runtime's end in them, with the same correlation id, and
-   libraries and Triton make them directly. Of the runtime's those that wait or allocate. */
-static int wanted(uint32_t domain, const char *name)
+/* Whether a call puts work on a device, waits for it, or allocates. */
+static int wanted(const char *name)
 {
-    if (domain == DOMAIN_RUNTIME)
-        return begins(name, "cudaMalloc") || begins(name, "cudaFree") || strstr(name, "Synchronize") != NULL;
-    return begins(name, "cuLaunch") || begins(name, "cuGraphLaunch") || begins(name, "cuMemcpy") || begins(name, "cuMemset");
+    static const char *const begin[] = {"Launch", "GraphLaunch", "Memcpy", "Memset", "Malloc", "Free", "HostAlloc",
+                                        "MemAlloc", "MemFree", "MemHostAlloc"};
+    const char *what = begins(name, "cuda") ? name + 4 : name + 2;         /* past "cuda" or "cu" */
+    for (size_t i = 0; i < sizeof begin / sizeof *begin; i++)
+        if (begins(what, begin[i]))
+            return 1;
+    return strstr(what, "Synchronize") != NULL;
 }
 
 /* Calls are chosen by the names that libcupti gives them, because their numbers differ between versions' headers. */
@@ -186,7 +195,7 @@ int calls_enable(void *subscriber, uint32_t domain, int all)
     const char *name = NULL;
     int result = CUPTI_OK;
     for (uint32_t id = 1; id < MOST_CALLS && cupti.GetCallbackName(domain, id, &name) == CUPTI_OK; id++)
-        if (name && wanted(domain, name) && (result = cupti.EnableCallback(1, subscriber, domain, id)) != CUPTI_OK)
+        if (name && begins(name, "cu") && wanted(name) && (result = cupti.EnableCallback(1, subscriber, domain, id)) != CUPTI_OK)
             return result;
     return result;
 }

@@ -117,6 +117,7 @@ typedef struct {
 void calls_callback(void *user, uint32_t domain, uint32_t id, const void *data);
 int calls_enable(void *subscriber, uint32_t domain, int all);
 void calls_activate(int active);
+void calls_mute(int on);                               /* this thread's calls are the core's own */
 /* Moves what has been logged into a table; one thread at a time. */
 void calls_collect(pcu_table *table, call_counts *counts);
 void calls_forked(void);

@@ -7,7 +7,7 @@
 enum { KINDS = 64 };
 
 static struct {
-    atomic_int running;
+    atomic_int running, finalized;
     void *subscriber;
     uint32_t kinds[KINDS], kinds_count;
 } session;
@@ -96,6 +96,7 @@ int pcu_start(const pcu_options *options, uint32_t *failed_kind)
     }
     calls_activate(1);
     atomic_store(&session.running, 1);
+    atomic_store(&session.finalized, 0);
     return CUPTI_OK;
 }
 
@@ -108,7 +109,9 @@ int pcu_running(void)
    complete buffers after its flush has returned. */
 static int flush(double timeout_s)
 {
+    calls_mute(1);
     int result = pcu_device_synchronize();
+    calls_mute(0);
     if (result)
         result += CUDA_BASE;
     uint64_t serial = pool_serial();
@@ -141,10 +144,22 @@ int pcu_stop(int finalize, double timeout_s)
     cupti.Unsubscribe(session.subscriber);
     pool_close();
     if (finalize) {
-        int finalized = cupti.Finalize();
+        int finalized = pcu_finalize();
         result = result ? result : finalized;
     }
     return result;
+}
+
+int pcu_finalize(void)
+{
+    int result = cupti.Finalize();
+    atomic_store(&session.finalized, result == CUPTI_OK);
+    return result;
+}
+
+int pcu_finalized(void)
+{
+    return atomic_load(&session.finalized);
 }
 
 int pcu_drain(pcu_tables *out)

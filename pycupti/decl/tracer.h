@@ -30,6 +30,9 @@ int pcu_start(const pcu_options *options, uint32_t *failed_kind);
 /* Disable, flush, unsubscribe, and cuptiFinalize when asked. Harmless when nothing runs. */
 int pcu_stop(int finalize, double timeout_s);
 int pcu_running(void);
+/* Detaches CUPTI from the process; whether that was the last thing done with it. Starting attaches it again. */
+int pcu_finalize(void);
+int pcu_finalized(void);
 /* Synchronises the devices, flushes, and waits until every buffer given out before is back and decoded: 0, a result
    code, or -1 when `timeout_s` passed first. */
 int pcu_flush(double timeout_s);

@@ -38,7 +38,9 @@ def test_emitted_is_decoded_plus_dropped(fake, session):
     fake.set(Switch.MISSING, session["missing"])
     fake.set(Switch.INNER_IDS, session["inner_ids"])
     tracer = pycupti.Tracer(
-        buffer_mib=session["buffer_kib"] * KIB, max_buffers=session["max_buffers"], all_calls=session["inner_ids"]
+        [*pycupti.DEFAULT_KINDS, pycupti.Kind.RUNTIME],
+        buffer_mib=session["buffer_kib"] * KIB,
+        max_buffers=session["max_buffers"],
     )
     with tracer:
         fake.launch_threads(session["launches"], session["threads"], first_span=1)
@@ -61,7 +63,8 @@ def test_the_join_does_not_depend_on_buffers_or_threads(fake, buffer_kib, thread
     fake.set(Switch.ASYNC, asynchronous)
     fake.set(Switch.DUPLICATES, 3)
     fake.set(Switch.INNER_IDS, inner_ids)
-    with pycupti.Tracer(buffer_mib=buffer_kib * KIB, max_buffers=4096, all_calls=inner_ids) as tracer:
+    kinds = [*pycupti.DEFAULT_KINDS, pycupti.Kind.RUNTIME]
+    with pycupti.Tracer(kinds, buffer_mib=buffer_kib * KIB, max_buffers=4096) as tracer:
         fake.launch_threads(launches, threads, first_span=100)
         assert tracer.flush()
         records = tracer.drain()

@@ -91,6 +91,22 @@ def test_never_together_with_a_tracer(fake):
         profile(fake, ["fake__launches.sum"])
 
 
+def test_counting_after_cupti_was_finalised_attaches_it_again(fake):
+    with pycupti.Tracer(finalize=True):
+        pass
+    assert fake.finalized
+    assert metrics.chip() == "FAKE100"
+    with pycupti.Tracer(finalize=True):
+        pass
+    _, found = profile(fake, ["fake__launches.sum"], per_kernel=True, finalize=True)
+    assert len(found) == 5
+    assert fake.finalized
+    with pycupti.Tracer() as tracer:
+        fake.launch()
+        tracer.flush()
+        assert len(tracer.drain().kernels) == 1
+
+
 def test_an_error_inside_a_pass_ends_the_pass(fake):
     with pycupti.RangeProfiler(["fake__launches.sum"]) as profiler:
         with pytest.raises(RuntimeError, match="mine"):

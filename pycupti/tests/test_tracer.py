@@ -85,79 +85,6 @@ def test_kinds_that_were_not_asked_for_stay_off(fake):
     assert len(records) == len(records.kernels) == 1
 
 
-@pytest.mark.parametrize("all_calls", [False, True])
-def test_calls_that_only_ask_are_left_out_unless_wanted(fake, all_calls):
-    with small(all_calls=all_calls) as tracer:
-        fake.launch()
-        fake.query()
-        fake.synchronize()
-        fake.memset(1)
-        records = collect(tracer)
-    names = [tracer.call_name(call["domain"], call["function"]) for call in records.calls]
-    if not all_calls:
-        assert names == ["cuLaunchKernel", "cudaStreamSynchronize_v3020", "cuMemsetD8Async"]
-    else:
-        launch, query = ["cuLaunchKernel", "cudaLaunchKernel_v7000"], ["cuInit", "cudaGetDevice_v3020"]
-        assert names == [*launch, *query, "cudaStreamSynchronize_v3020", "cuMemsetD8Async"]
-
-
-@pytest.mark.parametrize(("kind", "domains"), [(Kind.RUNTIME, [2]), (Kind.DRIVER, [1])])
-def test_calls_of_one_api_alone(fake, kind, domains):
-    with small(kinds=[Kind.KERNEL, kind], all_calls=True) as tracer:
-        fake.launch()
-        records = collect(tracer)
-    assert records.calls["domain"].tolist() == domains
-
-
-def test_a_call_is_what_its_thread_saw(fake):
-    before = time.time_ns()
-    with small(all_calls=True) as tracer, tracer.correlate(2**64 - 1):
-        fake.launch()
-        records = collect(tracer)
-    driver, runtime = records.calls
-    assert before <= runtime["start"] <= driver["start"] <= driver["end"] <= runtime["end"] <= time.time_ns()
-    assert runtime["correlation"] == driver["correlation"] == records.kernels[0]["correlation"]
-    assert {int(driver["thread"]), int(runtime["thread"])} == {threading.get_ident()}
-    assert {int(driver["span"]), int(runtime["span"])} == {2**64 - 1}
-    assert runtime["result"] == 0
-
-
-def test_a_driver_call_with_an_id_of_its_own_is_no_obstacle(fake):
-    fake.set(Switch.INNER_IDS, 1)
-    with small(all_calls=True) as tracer, tracer.correlate(7):
-        fake.launch()
-        records = collect(tracer)
-    assert len(set(records.calls["correlation"].tolist())) == 2
-    assert pycupti.attribute(records).kernels.tolist() == [7]
-
-
-def test_many_more_calls_than_a_log_s_first_piece(fake):
-    with small() as tracer, tracer.correlate(9):
-        fake.launch(count=50_000)
-        records = collect(tracer)
-        assert tracer.stats.calls == fake.told == 50_000
-    assert len(records.calls) == 50_000
-    assert (np.diff(records.calls["end"].astype(np.int64)) >= 0).all()
-    assert (pycupti.attribute(records).kernels == 9).all()
-
-
-def test_a_callback_after_the_end_is_harmless(fake):
-    with small() as tracer:
-        fake.launch()
-    fake.late()
-    assert len(tracer.drain().calls) == 1
-    with small() as tracer:
-        fake.late()
-        assert len(collect(tracer).calls) == 1
-
-
-def test_a_call_that_began_before_the_tracer_has_its_end_only(fake):
-    with small() as tracer:
-        fake.late()
-        call = collect(tracer).calls[0]
-    assert 0 < call["start"] <= call["end"] <= time.time_ns()
-
-
 def test_correlation_reaches_kernels_copies_and_calls(fake):
     with small() as tracer:
         with tracer.correlate(11):
@@ -485,16 +412,3 @@ def test_senseless_options_are_refused():
         pycupti.Tracer(max_buffers=0)
     with pytest.raises(ValueError, match="at least one buffer"):
         pycupti.Tracer(buffer_mib=0)
-
-
-def test_work_knows_the_call_that_launched_it(fake):
-    with small() as tracer:
-        fake.launch(count=3)
-        fake.memset(1)
-        records = collect(tracer)
-    assert pycupti.launching_calls(records, records.kernels).tolist() == [0, 1, 2]
-    assert pycupti.launching_calls(records, records.sets).tolist() == [3]
-    with small(kinds=[Kind.KERNEL]) as tracer:
-        fake.launch()
-        records = collect(tracer)
-    assert pycupti.launching_calls(records, records.kernels).tolist() == [-1]

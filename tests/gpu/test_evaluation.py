@@ -21,7 +21,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     ended = mlms(
         *("run", "image_classification", "--model", "resnet50", "--weights", "random", "--dataset", "sample-images"),
         *("--device", "cuda", "--trace-level", "hardware", "--min-queries", "20", "--min-duration", "10ms"),
-        *("--set", "warmup=5", "--quiet", "--output", str(folder)),
+        *("--warmup", "5", "--quiet", "--output", str(folder)),
     )
     assert ended.code == 0, ended.err
     (path,) = (path for path in folder.iterdir() if (path / "run.json").is_file())

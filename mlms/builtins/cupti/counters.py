@@ -74,7 +74,6 @@ class CuptiCounters:
 
 def launched_names(pycupti: ModuleType, predict: Predict) -> Sequence[str]:
     """The kernels of one prediction in the order of their launches."""
-    # Not finalised: the Range Profiler can't be set up in a CUPTI that is detached.
     with pycupti.Tracer([pycupti.Kind.KERNEL]) as tracer:
         predict()
         tracer.flush()
@@ -92,7 +91,9 @@ def count(pycupti: ModuleType, predict: Predict, kernels: int, device: int) -> S
     metrics = pycupti.metrics
     chip = metrics.chip(device)
     names = (*metrics.known(chip, metrics.ROOFLINE), *metrics.flop_counters(chip))
-    with pycupti.RangeProfiler(names, device=device, per_kernel=True, max_ranges=2 * kernels + 64) as profiler:
+    with pycupti.RangeProfiler(
+        names, device=device, per_kernel=True, max_ranges=2 * kernels + 64, finalize=pycupti.probe().finalizable
+    ) as profiler:
         return [found.values for found in profiler.measure(predict)]
 
 

@@ -42,7 +42,9 @@ class CuptiTracing:
 def _started(pycupti: ModuleType, recorder: Recorder) -> Any:
     # A graph's kernels belong to the prediction that launches it, not to the one that captured it. CUPTI is detached at
     # the end, or every later launch of this process would cost more than it did before.
-    tracer = pycupti.Tracer(graph_nodes=False, finalize=pycupti.probe().finalizable)
+    Kind = pycupti.Kind
+    kinds = (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET, Kind.PEER_COPY, Kind.DRIVER)
+    tracer = pycupti.Tracer(kinds, graph_nodes=False, finalize=pycupti.probe().finalizable)
     try:
         tracer.start()
     except pycupti.PycuptiError as error:

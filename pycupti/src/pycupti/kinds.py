@@ -6,8 +6,8 @@ from enum import IntEnum
 class Kind(IntEnum):
     """What can be traced; a value is the number of CUPTI's activity kind.
 
-    DRIVER and RUNTIME, the API calls, are taken by callbacks rather than as CUPTI's records: of the driver's those that
-    put work on a device (the runtime's end in them), of the runtime's those that wait or allocate.
+    DRIVER and RUNTIME, calls of either API that put work on a device, wait for it or allocate, are taken by callbacks
+    rather than as CUPTI's records. The runtime's end in the driver's, with the same correlation id.
     """
 
     MEMCPY = 1
@@ -22,13 +22,12 @@ class Kind(IntEnum):
     MEMORY = 49
 
 
-#: What a trace holds unless asked otherwise: work on the device, and the calls that launched it, with their spans.
+#: What a trace holds unless asked otherwise: work on the device, and the driver calls behind it, with their spans.
 DEFAULT_KINDS = (
     Kind.KERNEL,
     Kind.MEMCPY,
     Kind.MEMSET,
     Kind.PEER_COPY,
-    Kind.RUNTIME,
     Kind.DRIVER,
     Kind.OVERHEAD,
 )

@@ -9,6 +9,7 @@ from typing import Any
 from pycupti import _child, library
 from pycupti.errors import Unavailable, check, rebuild
 from pycupti.probing import open_cupti
+from pycupti.tracer import attach
 
 #: One pass together on GH100: time, DRAM traffic, achieved occupancy, cycles, use of the tensor pipes.
 ROOFLINE = (
@@ -21,7 +22,7 @@ ROOFLINE = (
 )
 #: Floating-point instructions of threads, and operations of tensor instructions by what they read.
 _FLOPS = re.compile(
-    r"smsp__sass_thread_inst_executed_op_[fhd](?P<operation>add|mul|fma)_pred_on\.sum"
+    r"smsp__sass_thread_inst_executed_op_(?P<type>[fhd])(?P<operation>add|mul|fma)_pred_on\.sum"
     r"|sm__ops_path_tensor_src_(?:fp|bf|tf)(?:(?!sparsity|realtime)\w)*\.sum"
 )
 
@@ -41,6 +42,8 @@ def flop_counters(chip: str) -> tuple[str, ...]:
 def flops(values: Mapping[str, float]) -> float:
     """Floating-point operations from the counters of `flop_counters`, a multiply-add being two.
 
+    Threads do half-precision two at a time, and each such instruction counts as both.
+
     >>> flops({"sm__ops_path_tensor_src_fp16.sum": 8.0, "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum": 2.0})
     12.0
     """
@@ -48,7 +51,7 @@ def flops(values: Mapping[str, float]) -> float:
     for name, value in values.items():
         found = _FLOPS.fullmatch(name)
         if found:
-            total += value * (2 if found["operation"] == "fma" else 1)
+            total += value * (2 if found["operation"] == "fma" else 1) * (2 if found["type"] == "h" else 1)
     return total
 
 
@@ -88,6 +91,7 @@ def chip(device: int = 0) -> str:
     Raises Unavailable on a machine without a GPU, or with a libcupti before 12.6.
     """
     open_cupti()
+    attach()
     module = library.core()
     name = module.ffi.new("const char **")
     check(module.lib.pcu_chip_name(device, name), "asking for the chip's name")

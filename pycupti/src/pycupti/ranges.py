@@ -12,6 +12,7 @@ from pycupti.host import Host
 from pycupti.library import core
 from pycupti.metrics import chip
 from pycupti.probing import METRICS_API, open_cupti
+from pycupti.tracer import attach
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,16 @@ class RangeProfiler:
         per_kernel: bool = False,
         max_ranges: int = 1024,
         nesting: int = 1,
+        finalize: bool = False,
     ) -> None:
-        """Nothing is opened before `with`."""
+        """Nothing is opened before `with`. `finalize` is as for a Tracer."""
         self.names = tuple(names)
         self.passes = 0
         self._device = device
         self._user = not per_kernel
         self._max_ranges = max_ranges
         self._nesting = nesting
+        self._finalize = finalize
         module = core()
         self._ffi, self._lib = module.ffi, module.lib
 
@@ -57,6 +60,7 @@ class RangeProfiler:
             raise conflict("collecting metrics while a tracer runs")
         if open_cupti() < METRICS_API:
             raise Unavailable("this libcupti has no range profiler", "metrics need CUPTI 12.6 or later")
+        attach()
         supported = self._ffi.new("int *")
         check(self._lib.pcu_range_supported(self._device, supported), "asking whether the device has a range profiler")
         if not supported[0]:
@@ -157,5 +161,6 @@ class RangeProfiler:
         """Give the counters back."""
         code = self._lib.pcu_range_close(self._range)
         self._host.__exit__(None, None, None)
+        code = code or (self._lib.pcu_finalize() if self._finalize else 0)
         if error is None:
             check(code, "disabling the range profiler")

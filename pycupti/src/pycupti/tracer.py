@@ -83,7 +83,7 @@ class Tracer:
 
         `device_buffers` limits CUPTI's own pool of 3.2 MB device buffers, and only takes effect before the first CUDA
         context (0 leaves CUPTI's default). `all_calls` takes every call of the APIs in `kinds`, also those that only
-        ask, such as cudaGetDevice, and the runtime's above the driver's: far more, at a far higher cost.
+        ask, such as cuCtxGetCurrent: far more, at a far higher cost.
         `finalize` detaches CUPTI when stopping, which takes its last cost away;
         it is unsafe with CUDA graphs before 12.6. `timeout_s` bounds a flush.
         """
@@ -216,6 +216,13 @@ class Tracer:
     ) -> None:
         """Stop."""
         self.stop()
+
+
+def attach() -> None:
+    """Attach CUPTI to this process again after it was finalised; its profiler APIs don't do so by themselves."""
+    if core().lib.pcu_finalized():
+        with Tracer([Kind.MEMSET]):
+            pass
 
 
 _running: weakref.WeakSet[Tracer] = weakref.WeakSet()

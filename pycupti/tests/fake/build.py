@@ -18,7 +18,7 @@ def library(folder: Path, name: str, sources: tuple[str, ...], extra: tuple[str,
 
 def libcupti(folder: Path, extra: tuple[str, ...] = ()) -> Path:
     """Build the stand-in libcupti."""
-    return library(folder, "libcupti.so.13", ("libcupti.c", "librange.c"), extra)
+    return library(folder, "libcupti.so.13", ("libcupti.c", "libcalls.c", "librange.c"), extra)
 
 
 def libcuda(folder: Path, extra: tuple[str, ...] = ()) -> Path:

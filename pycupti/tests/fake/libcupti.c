@@ -1,14 +1,14 @@
 /* A stand-in for libcupti: the activity API over our own declarations, with the record sizes of real versions. It
    behaves as the real one where that has bitten: buffers come back from another thread and after a flush has returned,
-   records lie across buffers, callbacks nest, come twice, never, or late. */
+   records lie across buffers. */
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "abi.h"
+#include "calls.h"
 #include "fake.h"
 
 /* Full record sizes, by the first API version that has them. */
@@ -27,10 +27,8 @@ static const strides layouts[] = {
     {0, 200, 88, 88, 96, 40, 40, 120},
 };
 enum { MARKER_SIZE = 56, UNKNOWN_SIZE = 48, UNKNOWN_KIND = 57, LARGEST = 256 };
-enum { KINDS = 64, CALLS = 807 };
-/* The calls that the stand-in makes, by the numbers that CUDA 13.0 gives them. */
-enum { GET_DEVICE = 17, MEMCPY_ASYNC = 41, STREAM_SYNCHRONIZE = 131, LAUNCH_KERNEL = 211, GRAPH_LAUNCH = 311 };
-enum { CU_INIT = 1, CU_MEMSET_ASYNC = 216, CU_MEMCPY_ASYNC = 306, CU_LAUNCH_KERNEL = 307, CU_GRAPH_LAUNCH = 514 };
+enum { KINDS = 64 };
+
 
 typedef struct pending {
     struct pending *next;
@@ -38,23 +36,19 @@ typedef struct pending {
     size_t size, valid;
 } pending;
 
-static uint64_t switches[FAKE_SWITCHES] = {[FAKE_VERSION] = 130001};
+uint64_t switches[FAKE_SWITCHES] = {[FAKE_VERSION] = 130001};
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;     /* CUPTI's lock: held while it fills buffers */
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static pthread_t completer;
-static int completer_runs, finalized, crashed_version;
-static atomic_int subscribed;
+static int completer_runs, crashed_version;
+int finalized;
 static uint8_t enabled[KINDS];
-static atomic_uchar watched[4][CALLS];           /* callbacks enabled, by domain */
 static buffer_requested_fn requested;
 static buffer_completed_fn completed;
-static callback_fn _Atomic callback, last_callback;
 static uint8_t *current;
 static size_t current_size, current_used;
 static pending *queue, **queue_tail = &queue;
 static uint64_t emitted, lost, unasked_lost, completions, waiting, kernels, graph_nodes;
-static _Atomic uint64_t calls, told;
-static _Atomic uint32_t correlations;
 static uint64_t clock_ns = 1700000000000000000u;
 
 __attribute__((constructor)) static void configure(void)
@@ -79,7 +73,7 @@ void fake_reset(void)
     memset(switches, 0, sizeof switches);
     switches[FAKE_VERSION] = version;
     emitted = lost = unasked_lost = kernels = 0;
-    calls = told = 0;
+    calls_reset();
     pthread_mutex_unlock(&lock);
 }
 
@@ -182,61 +176,9 @@ static void emit(uint32_t kind, const void *prefix, size_t prefix_size, size_t s
     }
 }
 
-static int each(int which, uint64_t count)
-{
-    return switches[which] && count % switches[which] == 0;
-}
-
 static uint64_t tick(void)
 {
     return clock_ns += 100;
-}
-
-/* One side of a call, told to the subscriber without CUPTI's lock. `slot` is the call's own. */
-static void tell_call(uint32_t domain, uint32_t function, uint32_t site, uint32_t correlation, uint64_t *slot)
-{
-    static const uint32_t result = 0;
-    callback_fn tell = callback;
-    if (!tell || !watched[domain][function])
-        return;
-    raw_call call = {.site = site, .function = "call", .result = site == CALL_EXITS ? &result : NULL, .context_id = 1,
-                     .slot = slot, .correlation = correlation};
-    tell(NULL, domain, function, &call);
-    told += site == CALL_EXITS;
-}
-
-typedef struct {
-    uint32_t runtime, driver, correlation, inner;
-    uint64_t outer_slot, inner_slot;
-    int silent;
-} api_call;
-
-/* A runtime call makes a driver call, which has the same correlation id unless FAKE_INNER_IDS is set; a program may
-   make the driver call alone (`runtime` 0). Each FAKE_MISSING-th call isn't told of. */
-static api_call call_begin(uint32_t runtime, uint32_t driver)
-{
-    api_call call = {.runtime = runtime, .driver = driver, .correlation = ++correlations};
-    call.inner = switches[FAKE_INNER_IDS] && runtime ? ++correlations : call.correlation;
-    call.silent = each(FAKE_MISSING, ++calls);
-    if (call.silent)
-        return call;
-    if (runtime)
-        tell_call(DOMAIN_RUNTIME, runtime, CALL_ENTERS, call.correlation, &call.outer_slot);
-    if (driver)
-        tell_call(DOMAIN_DRIVER, driver, CALL_ENTERS, call.inner, &call.inner_slot);
-    return call;
-}
-
-static void call_end(api_call *call)
-{
-    if (call->silent)
-        return;
-    if (call->driver)
-        tell_call(DOMAIN_DRIVER, call->driver, CALL_EXITS, call->inner, &call->inner_slot);
-    if (call->runtime)
-        tell_call(DOMAIN_RUNTIME, call->runtime, CALL_EXITS, call->correlation, &call->outer_slot);
-    if (each(FAKE_DUPLICATES, calls) && call->driver)
-        tell_call(DOMAIN_DRIVER, call->driver, CALL_EXITS, call->inner, &call->inner_slot);
 }
 
 static void emit_kernel(const char *name, uint32_t stream, uint32_t correlation, uint64_t node)
@@ -310,7 +252,7 @@ void fake_query(void)
 
 void fake_synchronize(void)
 {
-    api_call call = call_begin(STREAM_SYNCHRONIZE, 0);
+    api_call call = call_begin(STREAM_SYNCHRONIZE, CU_STREAM_SYNCHRONIZE);
     call_end(&call);
 }
 
@@ -364,15 +306,6 @@ void fake_others(void)
     pthread_mutex_unlock(&lock);
 }
 
-static void tell_node(uint32_t id, uint64_t node, uint64_t original)
-{
-    raw_graph_node graph = {.node = (void *)(uintptr_t)node, .original_node = (void *)(uintptr_t)original};
-    raw_resource resource = {.descriptor = &graph};
-    callback_fn tell = callback;
-    if (tell && watched[DOMAIN_RESOURCE][id])
-        tell(NULL, DOMAIN_RESOURCE, id, &resource);
-}
-
 void fake_graph(const char *name, uint32_t nodes, uint32_t replays)
 {
     uint64_t first = __atomic_fetch_add(&graph_nodes, 2 * nodes, __ATOMIC_SEQ_CST) + 1;
@@ -416,30 +349,12 @@ uint64_t fake_wait_returned(void)
     return value;
 }
 
-uint64_t fake_told(void)
-{
-    return told;
-}
-
-void fake_late(void)
-{
-    uint64_t slot = 1;
-    raw_call call = {.site = CALL_EXITS, .slot = &slot, .correlation = ++correlations};
-    if (last_callback)
-        last_callback(NULL, DOMAIN_RUNTIME, LAUNCH_KERNEL, &call);
-}
-
 uint64_t fake_kernels(void)
 {
     pthread_mutex_lock(&lock);
     uint64_t value = kernels;
     pthread_mutex_unlock(&lock);
     return value;
-}
-
-int fake_subscribed(void)
-{
-    return subscribed;
 }
 
 int fake_finalized(void)
@@ -464,73 +379,6 @@ int cuptiGetVersion(uint32_t *version)
     if (crashed_version)
         abort();
     *version = (uint32_t)switches[FAKE_VERSION];
-    return CUPTI_OK;
-}
-
-int cuptiSubscribe(void **subscriber, callback_fn function, void *user)
-{
-    (void)user;
-    if (switches[FAKE_SUBSCRIBE_RESULT])
-        return (int)switches[FAKE_SUBSCRIBE_RESULT];
-    if (subscribed)
-        return CUPTI_MULTIPLE_SUBSCRIBERS;
-    subscribed = 1;
-    callback = last_callback = function;
-    *subscriber = &subscribed;
-    return CUPTI_OK;
-}
-
-int cuptiUnsubscribe(void *subscriber)
-{
-    (void)subscriber;
-    subscribed = 0;
-    callback = NULL;
-    for (uint32_t domain = 1; domain <= DOMAIN_RESOURCE; domain++)
-        for (uint32_t id = 0; id < CALLS; id++)
-            watched[domain][id] = 0;
-    return CUPTI_OK;
-}
-
-int cuptiEnableCallback(uint32_t enable, void *subscriber, uint32_t domain, uint32_t id)
-{
-    if (subscriber != &subscribed || domain > DOMAIN_RESOURCE || id >= CALLS)
-        return CUPTI_INVALID_PARAMETER;
-    if (enable && switches[FAKE_ENABLE_RESULT] && switches[FAKE_ENABLE_KIND] == KIND_RUNTIME && domain == DOMAIN_RUNTIME)
-        return (int)switches[FAKE_ENABLE_RESULT];
-    watched[domain][id] = (uint8_t)enable;
-    return CUPTI_OK;
-}
-
-int cuptiEnableDomain(uint32_t enable, void *subscriber, uint32_t domain)
-{
-    for (uint32_t id = 1; id < CALLS; id++)
-        cuptiEnableCallback(enable, subscriber, domain, id);
-    return CUPTI_OK;
-}
-
-int cuptiGetCallbackName(uint32_t domain, uint32_t function, const char **name)
-{
-    static const struct {
-        uint32_t domain, function;
-        const char *name;
-    } named[] = {
-        {DOMAIN_RUNTIME, GET_DEVICE, "cudaGetDevice_v3020"},
-        {DOMAIN_RUNTIME, MEMCPY_ASYNC, "cudaMemcpyAsync_v3020"},
-        {DOMAIN_RUNTIME, STREAM_SYNCHRONIZE, "cudaStreamSynchronize_v3020"},
-        {DOMAIN_RUNTIME, LAUNCH_KERNEL, "cudaLaunchKernel_v7000"},
-        {DOMAIN_RUNTIME, GRAPH_LAUNCH, "cudaGraphLaunch_v10000"},
-        {DOMAIN_DRIVER, CU_INIT, "cuInit"},
-        {DOMAIN_DRIVER, CU_MEMCPY_ASYNC, "cuMemcpyAsync"},
-        {DOMAIN_DRIVER, CU_MEMSET_ASYNC, "cuMemsetD8Async"},
-        {DOMAIN_DRIVER, CU_LAUNCH_KERNEL, "cuLaunchKernel"},
-        {DOMAIN_DRIVER, CU_GRAPH_LAUNCH, "cuGraphLaunch"},
-    };
-    if (function >= CALLS)
-        return CUPTI_INVALID_PARAMETER;
-    *name = domain == DOMAIN_RUNTIME ? "cudaElse_v3020" : "cuElse";
-    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
-        if (named[i].domain == domain && named[i].function == function)
-            *name = named[i].name;
     return CUPTI_OK;
 }
 

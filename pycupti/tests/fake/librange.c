@@ -40,6 +40,8 @@ static struct {
 
 int cuptiProfilerInitialize(raw_initialize *params)
 {
+    if (fake_finalized())                                         /* as the real one: only tracing attaches it again */
+        return CUPTI_NOT_INITIALIZED;
     return params->size == sizeof *params ? CUPTI_OK : CUPTI_INVALID_PARAMETER;
 }
 

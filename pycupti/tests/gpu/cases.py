@@ -315,16 +315,18 @@ def conflict_second() -> dict[str, Any]:
     return {"error": error, "theirs": theirs, "after": after}
 
 
-def cycles(count: int) -> dict[str, Any]:
-    """Start and stop over and over."""
+def cycles(count: int, finalize: bool) -> dict[str, Any]:
+    """Start and stop over and over; the calls that a flush makes itself aren't recorded."""
     torch = torch_ready()
     x = torch.randn(64, 64, device="cuda")
     seen = []
     for _ in range(count):
-        with pycupti.Tracer() as tracer:
+        with pycupti.Tracer(finalize=finalize) as tracer:
             for _ in range(10):
                 x = x + 1
-        seen.append(len(tracer.drain().kernels))
+            tracer.flush()
+        records = tracer.drain()
+        seen.append((len(records.kernels), len(records.calls)))
     return {"seen": sorted(set(seen)), "cycles": len(seen)}
 
 
@@ -433,6 +435,27 @@ def metrics(size: int) -> dict[str, Any]:
     }
 
 
+def turns() -> dict[str, Any]:
+    """Trace and count by turns, CUPTI finalised each time."""
+    torch = torch_ready()
+    x = torch.randn(64, 64, device="cuda")
+
+    def work() -> None:
+        x + 1
+        torch.cuda.synchronize()
+
+    work()
+    traced, counted = [], []
+    for turn in range(3):
+        with pycupti.Tracer(finalize=True) as tracer:
+            work()
+        traced.append(len(tracer.drain().kernels))
+        if turn < 2:
+            with pycupti.RangeProfiler(pycupti.metrics.ROOFLINE, per_kernel=True, finalize=True) as profiler:
+                counted.append(len(profiler.measure(work)))
+    return {"traced": traced, "counted": counted}
+
+
 def ncu_target(size: int) -> dict[str, Any]:
     """One product, for ncu to look at."""
     torch = torch_ready()
@@ -462,6 +485,7 @@ CASES = {
         exit_without_stop,
         fork,
         metrics,
+        turns,
         ncu_target,
     )
 }

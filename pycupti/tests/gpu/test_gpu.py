@@ -90,8 +90,13 @@ def test_this_after_torch_profiler_is_a_named_conflict():
     assert facts["theirs"] >= 100
 
 
-def test_fifty_cycles():
-    assert run("cycles", count=50) == {"seen": [10], "cycles": 50}
+@pytest.mark.parametrize("finalize", [False, True])
+def test_fifty_cycles(finalize):
+    assert run("cycles", count=50, finalize=finalize) == {"seen": [[10, 10]], "cycles": 50}
+
+
+def test_counting_and_tracing_by_turns():
+    assert run("turns") == {"traced": [1, 1, 1], "counted": [1, 1]}
 
 
 def test_eight_threads_on_four_streams():

@@ -27,6 +27,8 @@ def fake(libraries: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Itera
     from fake.driver import Fake
 
     cupti, cuda = libraries
+    # PyTorch, when another test has imported it, brings the real libcupti, which pycupti would keep to.
+    monkeypatch.setattr("pycupti.library.loaded", lambda: ())
     monkeypatch.setenv("PYCUPTI_LIBCUPTI", str(cupti))
     monkeypatch.setenv("PYCUPTI_LIBCUDA", str(cuda))
     driver = Fake(cupti)
