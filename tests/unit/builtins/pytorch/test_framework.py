@@ -33,7 +33,7 @@ def load(factory: str, weights: Path | None = None, device: str = "cpu", **optio
 def test_it_keeps_its_protocols() -> None:
     assert isinstance(framework(), Framework)
     assert isinstance(load("linear"), Predictor)
-    assert framework().levels == ("application", "model", "framework", "layer")
+    assert framework().levels == ("application", "model", "framework", "layer", "operator", "library")
 
 
 def test_registering_imports_no_torch() -> None:
