@@ -26,7 +26,7 @@ from mlms.tracing.recorder import Recorder
 Predict = Callable[[], Any]
 
 WARM = 3
-ROUND = 8
+ROUND = 4
 """Predictions under a profiler before the other's turn: both use Kineto, of which a process has one."""
 
 

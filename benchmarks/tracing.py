@@ -43,9 +43,8 @@ CALLS = 20_000
 ROUNDS = 15
 SPANS = 50_000
 MOST_SENDS = 5
-PREDICTIONS = {"resnet50": 12, "mobilenet_v3_small": 60}
+PREDICTIONS = {"resnet50": 6, "mobilenet_v3_small": 30}
 """Of each model for each repeat."""
-ROUNDS_PER_REPEAT = 1
 ATTRIBUTES: dict[str, Any] = {"mlms.layer.name": "conv1", "mlms.layer.type": "Conv2d", "mlms.layer.flops": 118_013_952}
 RESOURCE = {"service.name": "benchmark"}
 COLLECTOR = """
@@ -192,9 +191,9 @@ def collector() -> Iterator[Collector]:
 
 
 def main() -> int:
-    repeats = options(__doc__, 25).repeats
+    repeats = options(__doc__, 50).repeats
     sends = min(repeats, MOST_SENDS)
-    costs = hot_path(ROUNDS)
+    costs = hot_path(min(ROUNDS, 3 * repeats))
     rates: dict[str, list[float]] = {"mlms": [], "SDK": []}
     ways = {"mlms": through_mlms, "SDK": through_sdk}
     lost = 0
@@ -209,7 +208,7 @@ def main() -> int:
                 rates[name].append(got / taken)
                 lost += SPANS - got if name == "mlms" else 0
     layers = {name: at_level_layer(name, count * repeats) for name, count in PREDICTIONS.items()}
-    operators, profiler = at_level_operator("resnet50", ROUNDS_PER_REPEAT * repeats)
+    operators, profiler = at_level_operator("resnet50", repeats)
     rate = {name: median(found) for name, found in rates.items()}
     table(
         ["", "cost of a span", "spans per second, end to end"],

@@ -29,9 +29,14 @@ def told(latencies_ns: list[int], pause_ns: int = 0) -> int | None:
 def warmed(requested: Any, batch_size: int = 2) -> tuple[warming.WarmUp, list[list[int]]]:
     """A warm-up over five samples, and the samples of each prediction."""
     seen: list[list[int]] = []
-    model = SimpleNamespace(predict=lambda batch: seen.append(batch["x"][:, 0].tolist()))
+    after: list[int] = []
+    model = SimpleNamespace(
+        predict=lambda batch: seen.append(batch["x"][:, 0].tolist()), checkpoint=lambda: after.append(len(seen))
+    )
     evaluation = SimpleNamespace(warmup=requested, batch_size=batch_size)
-    return warm_up(evaluation, model, SAMPLES), seen  # type: ignore[arg-type]
+    done = warm_up(evaluation, model, SAMPLES)  # type: ignore[arg-type]
+    assert after == list(range(1, len(seen) + 1)), "a checkpoint after each prediction"
+    return done, seen
 
 
 def test_steady_predictions_are_steady_after_three_windows() -> None:

@@ -323,7 +323,7 @@ def test_spans_are_in_the_time_of_this_process(convolution: PyTorchPredictor) ->
 
 
 def test_a_compiled_model_has_operators_without_layers(tmp_path: Path) -> None:
-    made = predictor(nn.Sequential(Leaf(), Leaf()), compile={"mode": "default"})
+    made = predictor(nn.Sequential(Leaf(), Leaf()), compile={"backend": "eager"})
     made.predict({"x": np.zeros((1, 4), np.float32)})
     found = traced(made, "operator", {"x": np.zeros((1, 4), np.float32)})
     assert_nested(found)
