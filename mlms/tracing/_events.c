@@ -33,10 +33,13 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     Events *events;
-    PyObject *function, *push, *pop;
+    PyObject *function; /* of a bound method the plain function, which saves a look at the method's own memory */
+    PyObject *bound;    /* and what it is bound to, else NULL */
+    PyObject *push, *pop;
     int64_t code;
 } Recorded;
 
+static PyObject *method_type; /* types.MethodType */
 static PyTypeObject *buffer_type, *events_type, *recorded_type;
 
 /* time.perf_counter_ns() reads the same clock. */
@@ -85,6 +88,23 @@ static Buffer *here(Events *events) {
     return events->last = buffer;
 }
 
+static PyObject *call(Recorded *recorded, PyObject *arguments, PyObject *keywords) {
+    if (!recorded->bound) return PyObject_Call(recorded->function, arguments, keywords);
+    Py_ssize_t count = PyTuple_Size(arguments);
+    PyObject *all = PyTuple_New(count + 1);
+    if (!all) return NULL;
+    Py_INCREF(recorded->bound);
+    PyTuple_SetItem(all, 0, recorded->bound);
+    for (Py_ssize_t place = 0; place < count; place++) {
+        PyObject *argument = PyTuple_GetItem(arguments, place);
+        Py_INCREF(argument);
+        PyTuple_SetItem(all, place + 1, argument);
+    }
+    PyObject *result = PyObject_Call(recorded->function, all, keywords);
+    Py_DECREF(all);
+    return result;
+}
+
 static PyObject *recorded_call(PyObject *self, PyObject *arguments, PyObject *keywords) {
     Recorded *recorded = (Recorded *)self;
     Buffer *buffer = here(recorded->events);
@@ -96,7 +116,7 @@ static PyObject *recorded_call(PyObject *self, PyObject *arguments, PyObject *ke
         Py_DECREF(told);
     }
     if (append(buffer, recorded->code + ENTER)) return NULL;
-    PyObject *result = PyObject_Call(recorded->function, arguments, keywords);
+    PyObject *result = call(recorded, arguments, keywords);
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
     if (!result) PyErr_Fetch(&type, &value, &traceback);
     int lost = append(buffer, recorded->code + (result ? EXIT : FAILED));
@@ -119,6 +139,7 @@ static void recorded_free(PyObject *self) {
     PyObject_GC_UnTrack(self);
     Py_XDECREF((PyObject *)recorded->events);
     Py_XDECREF(recorded->function);
+    Py_XDECREF(recorded->bound);
     Py_XDECREF(recorded->push);
     Py_XDECREF(recorded->pop);
     PyObject_GC_Del(self);
@@ -128,6 +149,7 @@ static void recorded_free(PyObject *self) {
 static int recorded_visit(PyObject *self, visitproc visit, void *arg) {
     Recorded *recorded = (Recorded *)self;
     Py_VISIT(recorded->function);
+    Py_VISIT(recorded->bound);
     Py_VISIT(recorded->push);
     Py_VISIT(recorded->pop);
     Py_VISIT(Py_TYPE(self));
@@ -137,9 +159,19 @@ static int recorded_visit(PyObject *self, visitproc visit, void *arg) {
 static int recorded_clear(PyObject *self) {
     Recorded *recorded = (Recorded *)self;
     Py_CLEAR(recorded->function);
+    Py_CLEAR(recorded->bound);
     Py_CLEAR(recorded->push);
     Py_CLEAR(recorded->pop);
     return 0;
+}
+
+/* What was wrapped; `inspect` reads signatures through this. */
+static PyObject *recorded_wrapped(PyObject *self, void *unused) {
+    (void)unused;
+    Recorded *recorded = (Recorded *)self;
+    if (recorded->bound) return PyObject_CallFunctionObjArgs(method_type, recorded->function, recorded->bound, NULL);
+    Py_INCREF(recorded->function);
+    return recorded->function;
 }
 
 static PyObject *events_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
@@ -174,9 +206,16 @@ static PyObject *events_wrap(PyObject *self, PyObject *arguments) {
     Recorded *recorded = PyObject_GC_New(Recorded, recorded_type);
     if (!recorded) return NULL;
     Py_INCREF(self);
-    Py_INCREF(function);
     recorded->events = (Events *)self;
-    recorded->function = function;
+    recorded->bound = NULL;
+    recorded->function = PyObject_IsInstance(function, method_type) == 1 ? PyObject_GetAttrString(function, "__func__") : NULL;
+    if (recorded->function) recorded->bound = PyObject_GetAttrString(function, "__self__");
+    if (!recorded->bound) {
+        PyErr_Clear();
+        Py_XDECREF(recorded->function);
+        Py_INCREF(function);
+        recorded->function = function;
+    }
     recorded->push = recorded->pop = NULL;
     if (push != Py_None) {
         Py_INCREF(push);
@@ -257,6 +296,9 @@ static PyMethodDef events_methods[] = {
     {"buffers", events_buffers, METH_NOARGS, "All buffers, a thread each."},
     {NULL, NULL, 0, NULL}};
 
+static PyGetSetDef recorded_fields[] = {
+    {"__wrapped__", recorded_wrapped, NULL, "The function without the recording.", NULL}, {NULL, NULL, NULL, NULL, NULL}};
+
 static PyType_Slot buffer_slots[] = {{Py_tp_dealloc, buffer_free},
                                      {Py_sq_length, buffer_length},
                                      {Py_tp_methods, buffer_methods},
@@ -268,6 +310,7 @@ static PyType_Slot recorded_slots[] = {{Py_tp_call, recorded_call},
                                        {Py_tp_dealloc, recorded_free},
                                        {Py_tp_traverse, recorded_visit},
                                        {Py_tp_clear, recorded_clear},
+                                       {Py_tp_getset, recorded_fields},
                                        {0, NULL}};
 
 static PyType_Spec buffer_spec = {"mlms.tracing._events.Buffer", sizeof(Buffer), 0, Py_TPFLAGS_DEFAULT, buffer_slots};
@@ -281,10 +324,13 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_events", "Events of
 PyMODINIT_FUNC PyInit__events(void) {
     PyObject *made = PyModule_Create(&module);
     if (!made) return NULL;
+    PyObject *types = PyImport_ImportModule("types");
+    method_type = types ? PyObject_GetAttrString(types, "MethodType") : NULL;
+    Py_XDECREF(types);
     buffer_type = (PyTypeObject *)PyType_FromSpec(&buffer_spec);
     events_type = (PyTypeObject *)PyType_FromSpec(&events_spec);
     recorded_type = (PyTypeObject *)PyType_FromSpec(&recorded_spec);
-    if (!buffer_type || !events_type || !recorded_type ||
+    if (!method_type || !buffer_type || !events_type || !recorded_type ||
         PyModule_AddObject(made, "Events", (PyObject *)events_type)) {
         Py_DECREF(made);
         return NULL;

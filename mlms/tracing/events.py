@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Sequence
+from functools import wraps
 from time import perf_counter_ns
 from typing import Any, Protocol
 
@@ -117,6 +118,7 @@ class PythonEvents:
         local, clock = self._local, perf_counter_ns
         enter, leave, failed = 3 * identifier + ENTER, 3 * identifier + EXIT, 3 * identifier + FAILED
 
+        @wraps(function)
         def recorded(*arguments: Any, **keywords: Any) -> Any:
             numbers = local.numbers
             numbers.append(enter)
@@ -138,6 +140,7 @@ class PythonEvents:
     ) -> Function:
         inner, local = self.wrap(function, identifier), self._local
 
+        @wraps(function)
         def recorded(*arguments: Any, **keywords: Any) -> Any:
             buffer = local.buffer
             push(buffer.key + len(buffer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import resource
 import threading
 import weakref
@@ -224,6 +225,16 @@ def test_a_wrapped_function_takes_and_gives_what_it_did() -> None:
     wrapped = recorder.wrap(lambda *arguments, **keywords: (arguments, keywords), recorder.intern("one", "layer"))
     assert wrapped(1, 2, a=3) == ((1, 2), {"a": 3})
     assert wrapped() == ((), {})
+
+
+def test_a_wrapped_method_keeps_its_signature() -> None:
+    class Module:
+        def forward(self, image: int, *, scale: float = 1.0) -> None: ...
+
+    module, recorder = Module(), Recorder()
+    wrapped = recorder.wrap(module.forward, recorder.intern("one", "layer"))
+    assert inspect.signature(wrapped) == inspect.signature(module.forward)
+    assert wrapped.__wrapped__ == module.forward  # type: ignore[attr-defined]
 
 
 def test_what_the_correlation_raises_is_raised() -> None:
