@@ -20,7 +20,12 @@ SCREEN = 8
 @click.argument("words", nargs=-1, metavar="RUN... [ANALYSIS]")
 @click.option("--list", "list_", is_flag=True, help="List the analyses.")
 @click.option("--against", metavar="RUN", help="The other run, for analyses that compare two.")
-@click.option("--top", type=click.IntRange(min=0), metavar="N", help="So many rows (0: all).")
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="So many rows (0: all); without an ANALYSIS so many layer types, and half as many layers.",
+)
 @click.option("--sort", metavar="COLUMN", help="Sort by this column, the largest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines on standard output.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, all columns.")

@@ -15,7 +15,11 @@ from mlms.cli import options
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the manifests.")
 @click.option("--weights", metavar="random|FILE", help="Use these weights instead of the models' own.")
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
-@click.option("--trace-level", metavar="LEVEL", help="none, application, model, ...")
+@click.option(
+    "--trace-level",
+    metavar="LEVEL",
+    help="How deep: none, application, model, framework, layer, operator, library, hardware.",
+)
 @options.leveled
 @click.option("--interleave", is_flag=True, default=None, help="Let the repeats go round the evaluations: A B A B.")
 @click.option("--warmup", type=options.warmup, metavar="COUNT|auto", help="Predictions before measuring, or auto.")

@@ -73,6 +73,7 @@ def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(list(_as_data(outcomes)), indent=2))
         return
+    from mlms.reports.resources import level_costs
     from mlms.reports.terminal import failures_table, results_table, run_panel
 
     out = console.results_console()
@@ -80,6 +81,9 @@ def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
         out.print(run_panel(runs[0].record))
     elif runs:
         out.print(results_table([run.record for run in runs]))
+        for run in runs:
+            if len(levels := run.record["trace"].get("levels") or []) > 1:
+                click.echo(f"levels {run.name}: {level_costs(levels)}")
     if len(outcomes) > 1 and failures:
         out.print(failures_table(failures))
     for run in runs:

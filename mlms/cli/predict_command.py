@@ -38,6 +38,8 @@ def command(
     from mlms import api
     from mlms.cli import console
 
+    if weights == "random":
+        click.echo("the weights are random, so the answers mean nothing", err=True)
     for prediction in api.predict(
         model,
         files,

@@ -39,7 +39,13 @@ from mlms.manifests.types import SCENARIOS
 @click.option("--target-latency", metavar="DURATION", help="What the tail must stay within (server, *_stream).")
 @click.option("--samples-per-query", type=click.IntRange(min=1), metavar="N", help="multi_stream.")
 @options.profile
-@click.option("--trace-level", default="model", show_default=True, metavar="LEVEL")
+@click.option(
+    "--trace-level",
+    default="model",
+    show_default=True,
+    metavar="LEVEL",
+    help="How deep: none, application, model, framework, layer, operator, library, hardware.",
+)
 @options.leveled
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many samples.")
 @click.option("--seed", type=int, default=0, show_default=True)

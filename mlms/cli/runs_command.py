@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlms.cli import options
+from mlms.cli import browser, options
 from mlms.cli.columns import aligned
 
 if TYPE_CHECKING:
@@ -109,4 +109,4 @@ def open_(run: str, output: Path | None) -> None:
     if not report.is_file():
         raise StorageError(f"run {found.id} has no report at {report}")
     click.echo(str(report))
-    click.launch(str(report))
+    browser.show(str(report))

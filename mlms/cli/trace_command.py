@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlms.cli import options
+from mlms.cli import browser, options
 from mlms.tracing.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def open_(run: str, port: int, no_browser: bool, root: Path | None) -> None:
             address = viewer.address(server)
             click.echo(f"{address} (Ctrl+C ends)")
             if not no_browser:
-                click.launch(address)
+                browser.show(address)
             _until_interrupted(server.serve_forever)
 
 

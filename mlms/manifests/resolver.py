@@ -156,7 +156,7 @@ class _Resolver:
         trace = self.data.get("trace", {})
         trace = {"level": trace} if isinstance(trace, str) else trace
         if trace.get("leveled") and depth(trace.get("level", "model")) <= depth("model"):
-            message = "leveled profiling goes from the level 'model' down to trace.level, which is not below it"
+            message = "leveled profiling goes from the level 'model' down to trace.level, which is 'model' if not given"
             self.fail(("trace", "leveled"), message, "name a deeper level, such as layer")
         preparation = self.data.get("preprocessing", {})
         manifest_options = {**self.data.get("options", {}), **value("options", {})}

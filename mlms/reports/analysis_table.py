@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mlms.reports.format import plain
 from mlms.reports.quantities import quantity
-from mlms.reports.where_time_goes import BOUND_COLUMNS, LAYER_COLUMNS, TYPE_COLUMNS, headline, notes
+from mlms.reports.where_time_goes import BOUND_COLUMNS, LAYER_COLUMNS, TYPE_COLUMNS, headline, layers_heading, notes
 from mlms.runs.summary import NOTHING
 
 LEAST_WANTED = (
@@ -35,7 +35,13 @@ def overview_table(data: Mapping[str, Any]) -> ConsoleRenderable:
     types = _table(data["types"], {**TYPE_COLUMNS, **bound})
     layers = _table(data["layers"], {**LAYER_COLUMNS, **bound})
     return Group(
-        title, Text(headline(data)), Text(), types, Text(), layers, *(Text(note, style="dim") for note in notes(data))
+        title,
+        Text(headline(data)),
+        Text(),
+        types,
+        Text(layers_heading(data)),
+        layers,
+        *(Text(note, style="dim") for note in notes(data)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlms.reports.format import size
@@ -37,11 +37,20 @@ def resource_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "arithmetic", _count(flops) + ("" if intensity is None else f", {intensity:,.3g} FLOPs/byte")
     trace = record.get("trace") or {}
     if len(levels := trace.get("levels") or []) > 1:
-        shallowest, *deeper = levels
-        added = ", ".join(f"{entry['level']} {entry['overhead']:+.1%}" for entry in deeper)
-        yield "levels", f"{shallowest['level']} {format_duration(shallowest['median_ns'])}, {added}"
+        yield "levels", level_costs(levels)
     if spilled := trace.get("spilled"):
         yield "trace", f"{trace['spans']:,} spans, {spilled:,} parts of them went through the disk"
+
+
+def level_costs(levels: Sequence[Mapping[str, Any]]) -> str:
+    """What the median prediction took at the shallowest level, and how much more at each deeper one.
+
+    >>> level_costs([{"level": "model", "median_ns": 2e6, "overhead": 0}, {"level": "layer", "overhead": 0.0146}])
+    'model 2.000 ms, layer +1.5%'
+    """
+    shallowest, *deeper = levels
+    added = (f"{entry['level']} {entry['overhead']:+.1%}" + " (noise)" * (entry["overhead"] < 0) for entry in deeper)
+    return ", ".join([f"{shallowest['level']} {format_duration(shallowest['median_ns'])}", *added])
 
 
 def _events(coincidences: Mapping[str, Any]) -> Iterator[str]:

@@ -23,6 +23,11 @@ def headline(data: Mapping[str, Any]) -> str:
     return f"{said}, {quantity('gap', data['gap'])} its bound of {format_duration(data['bound_ns'])}"
 
 
+def layers_heading(data: Mapping[str, Any]) -> str:
+    """By what its layers were chosen."""
+    return "Layers that lose most against their bound:" if data["roof"] is not None else "Layers that take longest:"
+
+
 def notes(data: Mapping[str, Any]) -> Iterator[str]:
     """What one has to know to read the figures."""
     roof = data["roof"]
@@ -30,7 +35,7 @@ def notes(data: Mapping[str, Any]) -> Iterator[str]:
     if left_out:
         yield f"Not shown: {' and '.join(left_out)}."
     if roof is None:
-        yield "No bounds yet: run 'mlms doctor --roofline' on the machine of this run."
+        yield "No bounds yet: 'mlms analyze RUN' on the machine of this run measures it, once, and shows them."
     else:
         slowest = roof["bandwidths"][-1][1]
         yield f"Bound: {scaled(roof['flops_per_s'])}FLOP/s and, from memory, {scaled(slowest)}B/s, as measured."

@@ -37,7 +37,7 @@ Linear                    1  528.2 µs   0.8 %  95.19 µs   5.55×  memory
 Sequential                8  226.3 µs   0.4 %         -       -  -
 AdaptiveAvgPool2d         1  123.3 µs   0.2 %  2.263 µs  54.49×  memory
 (outside of layers)          312.9 µs   0.5 %         -       -  -
-
+Layers that lose most against their bound:
 layer                  type           time  share     bound    gap  limited by
 ──────────────────────────────────────────────────────────────────────────────
 maxpool                MaxPool2d  2.843 ms  4.6 %  22.18 µs   128×  memory
@@ -80,7 +80,7 @@ def test_without_a_known_machine_it_says_how_to_measure_it(runs: Path) -> None:
     ended = mlms("analyze", "@last")
     assert ended.code == 0
     assert "bound" not in ended.out.partition("No bounds yet")[0]
-    assert "run 'mlms doctor --roofline' on the machine of this run" in ended.out
+    assert "'mlms analyze RUN' on the machine of this run measures it" in ended.out
 
 
 def test_json_and_csv_have_all_of_it(runs: Path) -> None:

@@ -104,7 +104,7 @@ COLUMNS: Mapping[str, str] = {
     "time_ns": "self_ns, or the GPU's time for it where its kernels were recorded, ns",
     "latency_ns": "median latency, ns",
     "prediction_ns": "median latency of a prediction, ns",
-    "share": "percent of the latency of a prediction (of all layers, memory or kernels where those are counted)",
+    "share": "percent of a prediction's latency at the same trace level (or of all layers, memory or kernels)",
     "model": "name of the model",
     "framework": "name of the framework",
     "device": "where it ran",

@@ -97,7 +97,8 @@ def kernels_by_model(trace: Trace) -> pl.DataFrame:
     """A15: all kernels of a prediction together, beside its latency: one row a device."""
     trace.need("library")
     return _summed(trace, ["device"]).with_columns(
-        prediction_ns=pl.lit(trace.latency_ns), share=100 * pl.col("latency_ns") / trace.latency_ns
+        prediction_ns=pl.lit(trace.of("library").latency_ns),
+        share=100 * pl.col("latency_ns") / trace.of("library").latency_ns,
     )
 
 

@@ -30,7 +30,7 @@ def layer_information(trace: Trace) -> pl.DataFrame:
         .with_row_index("index")
         .with_columns(
             self_flops=nested.clip(0),
-            share=100 * pl.col("self_ns") / trace.latency_ns,
+            share=100 * pl.col("self_ns") / trace.of("layer").latency_ns,
         )
         .select(
             *("index", "layer", "name", "type", "call", "leaf", "predictions", "input_shapes", "output_shapes"),
@@ -105,4 +105,4 @@ def _by_type(trace: Trace, time: str) -> pl.DataFrame:
     )
     ordered = types.sort("time_ns", "type", descending=[True, False])
     frame = pl.concat([ordered.select("type", "count", "time_ns"), rest.select("type", "count", "time_ns")])
-    return frame.with_columns(share=100 * pl.col("time_ns") / trace.latency_ns).collect()
+    return frame.with_columns(share=100 * pl.col("time_ns") / trace.of("layer").latency_ns).collect()

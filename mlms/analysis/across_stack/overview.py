@@ -50,7 +50,7 @@ class Overview:
 
 
 def overview(trace: Trace, roof: Roof | None, top: int = 10) -> Overview:
-    """Layer types by time and the layers that lose most, ``top`` of the former and half as many of the latter.
+    """Layer types by time and the layers that lose most, ``top`` of the former, half as many of the latter; 0: all.
 
     Raises:
         InputError: the trace has no layers.
@@ -62,10 +62,11 @@ def overview(trace: Trace, roof: Roof | None, top: int = 10) -> Overview:
         layers = layers.sort("time_ns", descending=True, nulls_last=True)
     else:
         layers = layer_bounds(trace, roof).sort("lost_ns", descending=True, nulls_last=True)
-    layers = layers.with_columns(share=100 * pl.col("time_ns") / trace.latency_ns)
+    layers = layers.with_columns(share=100 * pl.col("time_ns") / trace.of("layer").latency_ns)
     outside = types.filter(pl.col("type") == OUTSIDE)
     inside = types.filter(pl.col("type") != OUTSIDE)
-    fewer = max(top // 2, 1)
+    most = top or types.height + layers.height
+    fewer = -(-most // 2) if top else most
     return Overview(
         run=trace.run.name,
         way=str(way_of(trace.run.record) or ""),
@@ -75,10 +76,10 @@ def overview(trace: Trace, roof: Roof | None, top: int = 10) -> Overview:
         bound_ns=model_bound_ns(types),
         roof=roof,
         device_time=_device_time(trace),
-        types=pl.concat([inside.head(top), outside]).to_dicts(),
+        types=pl.concat([inside.head(most), outside]).to_dicts(),
         layers=layers.head(fewer).to_dicts(),
         measured=provenance(trace.run.record, "layer"),
-        other={"types": max(inside.height - top, 0), "layers": max(layers.height - fewer, 0)},
+        other={"types": max(inside.height - most, 0), "layers": max(layers.height - fewer, 0)},
     )
 
 

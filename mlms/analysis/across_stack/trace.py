@@ -54,6 +54,11 @@ class Seen:
     layers: pl.DataFrame
     kernels: pl.DataFrame
 
+    @property
+    def latency_ns(self) -> float:
+        """The median prediction's."""
+        return float(np.median(self.predictions["latency_ns"].to_numpy()))
+
     def has(self, level: str) -> bool:
         return {"model": self.predictions, "layer": self.layers, "library": self.kernels}[level].height > 0
 
@@ -92,8 +97,8 @@ class Trace:
 
     @property
     def latency_ns(self) -> float:
-        """The median prediction's."""
-        return float(np.median(self.predictions["latency_ns"].to_numpy()))
+        """The median prediction's, in the shallowest run."""
+        return self.of("model").latency_ns
 
     @property
     def on_gpu(self) -> bool:

@@ -50,7 +50,7 @@ def test_what_tracing_adds_and_what_memory_could_not_hold_is_said() -> None:
     ]
     trace = {"level": "layer", "spans": 4_000_000, "levels": levels, "spilled": 3}
     assert list(resource_lines({"trace": trace})) == [
-        ("levels", "model 342.0 µs, framework -0.3%, layer +1.5%"),
+        ("levels", "model 342.0 µs, framework -0.3% (noise), layer +1.5%"),
         ("trace", "4,000,000 spans, 3 parts of them went through the disk"),
     ]
 
