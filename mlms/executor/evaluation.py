@@ -115,8 +115,6 @@ def _execute(
                 total = min(len(bound.dataset), evaluation.limit or len(bound.dataset))
                 with step("preprocess"):
                     loaded = load_samples(evaluation, bound, total, progress)
-                with step("harness"):
-                    cost = harness_cost(evaluation, loaded)
                 some = batch_of(loaded, tuple(range(min(evaluation.batch_size, len(loaded)))))
                 about = model.describe()
                 where = replace(bound.context, device=about.get("device"), device_uuid=about.get("device_uuid"))
@@ -129,6 +127,8 @@ def _execute(
                 warmed_up, measurement, region = first.warmed_up, first.measurement, first.region
                 if warmed_up.steady is False:
                     warnings.add("the predictions were not steady by the end of the warm-up")
+                with step("harness"):
+                    cost = harness_cost(evaluation, loaded)
                 cost = cost and cost.beside(float(np.median(measurement.queries.latencies)))
                 if cost is not None and cost.warning is not None:
                     warnings.keep(cost.warning)
