@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mlms.reports.format import plain
 from mlms.reports.quantities import quantity
+from mlms.reports.terminal import Fitting
 from mlms.reports.where_time_goes import BOUND_COLUMNS, LAYER_COLUMNS, TYPE_COLUMNS, headline, layers_heading, notes
 from mlms.runs.summary import NOTHING
 
@@ -25,6 +26,8 @@ LEAST_WANTED = (
 """Columns that a narrow terminal goes without, the first ones first."""
 
 LONGEST = 28
+SHORT_TYPE, SHORT_BOTH = 12, 29
+"""A type, and a name and type together, where the screen is narrow."""
 
 
 def overview_table(data: Mapping[str, Any]) -> ConsoleRenderable:
@@ -33,7 +36,10 @@ def overview_table(data: Mapping[str, Any]) -> ConsoleRenderable:
     bound = BOUND_COLUMNS if bounded else {}
     title = Text(plain(data["run"]), style="bold") + Text(f"  {plain(data['way'])}", style="not bold dim")
     types = _table(data["types"], {**TYPE_COLUMNS, **bound})
-    layers = _table(data["layers"], {**LAYER_COLUMNS, **bound})
+    columns = {**LAYER_COLUMNS, **bound}
+    layers = Fitting(
+        [_table(data["layers"], columns), _table([_named_shortly(row) for row in data["layers"]], columns)]
+    )
     return Group(
         title,
         Text(headline(data)),
@@ -84,6 +90,12 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Tab
     return table
 
 
-def _short(text: str) -> str:
+def _named_shortly(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose name and type leave room for its figures on 80 columns."""
+    kind = _short(str(row["type"]), SHORT_TYPE)
+    return {**row, "name": _short(str(row["name"]), SHORT_BOTH - len(kind)), "type": kind}
+
+
+def _short(text: str, longest: int = LONGEST) -> str:
     """The end of a long name tells more than its beginning."""
-    return text if len(text) <= LONGEST else f"…{text[1 - LONGEST :]}"
+    return text if len(text) <= longest else f"…{text[1 - longest :]}"

@@ -102,7 +102,7 @@ def test_leveled(tmp_path: Path) -> None:
     ended = mlms("analyze", str(run.path), "layer-latency", "--json", "--no-measure")
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)
-    assert "Measured at level layer, its median " in found["measured"]
+    assert "Measured at level layer; its median is " in found["measured"]
     assert [row["name"] for row in found["rows"]] == [str(number) for number in range(9)]
 
 

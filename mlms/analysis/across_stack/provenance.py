@@ -21,5 +21,6 @@ def provenance(record: Mapping[str, Any], level: str) -> str | None:
     if taken is runs[0]:
         return f"Measured at level {taken['level']}: nothing was recorded below the predictions."
     added = taken["overhead"]
-    apart = f"{added:.1%} above" if added >= 0 else f"{-added:.1%} below (noise)"
-    return f"Measured at level {taken['level']}, its median {apart} that of level {runs[0]['level']}."
+    apart = f"{added:.1%} above" if added >= 0 else f"{-added:.1%} below"
+    noise = " (noise)" if added < 0 else ""
+    return f"Measured at level {taken['level']}; its median is {apart} level {runs[0]['level']}'s{noise}."
