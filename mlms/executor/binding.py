@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlms.errors import InputError
 from mlms.executor.references import check_references, installed_version
 from mlms.hooks.blame import blaming
 from mlms.hooks.components import Components, Plugin, Registered
 from mlms.hooks.types import Context, Dataset, Framework, Metric, Task
-from mlms.manifests.types import SYNTHETIC, Evaluation, Step
+from mlms.manifests.types import SYNTHETIC, Evaluation, FrameworkAsset, Step
 from mlms.pipeline.stages import Stage
+from mlms.progress import Progress
+
+if TYPE_CHECKING:
+    from mlms.environments.environment import Environment
 
 T = TypeVar("T")
 
@@ -34,23 +38,36 @@ class Bound:
     """What the components were told, for those that are made later."""
 
 
-def bind(evaluation: Evaluation, components: Components, labels: Callable[[str], tuple[str, ...]]) -> Bound:
-    """Make every component that the evaluation names.
+def bind(
+    evaluation: Evaluation, components: Components, labels: Callable[[str], tuple[str, ...]], progress: Progress
+) -> Bound:
+    """Make every component that the evaluation names, and the framework's environment where it has one.
 
     Raises:
         DocumentError: a name or an option is wrong.
+        InputError: the framework isn't installed, or its environment can't be built.
+        VersionError: it is, in a version that the model refuses.
         PluginError: a component can't be made; it names the plugin.
     """
     check_references(evaluation, components)
     model, dataset = evaluation.model, evaluation.dataset
-    context = Context(labels=labels, model=model, dataset=dataset, seed=evaluation.seed)
+    environment = provide_environment(evaluation.framework, progress)
+    installed = installed_version(evaluation.framework, model.framework, model.file, environment)
+    context = Context(
+        labels=labels,
+        model=model,
+        dataset=dataset,
+        seed=evaluation.seed,
+        environment=environment,
+        answer_timeout=evaluation.framework.environment.answer_timeout,
+    )
     framework = components.frameworks.get(evaluation.framework.component)
     runtime = make(framework, evaluation.options, context)
     _check_level(evaluation, runtime)
     return Bound(
         framework=runtime,
         framework_plugin=framework.plugin,
-        installed=installed_version(evaluation.framework, model.framework, model.file),
+        installed=installed,
         dataset=make(components.datasets.get(dataset.reader.name), dataset.reader.options, context),
         # Synthetic samples are made in the shape of the model's input, so there is nothing to preprocess.
         preprocess=()
@@ -61,6 +78,15 @@ def bind(evaluation: Evaluation, components: Components, labels: Callable[[str],
         metrics={name: make(components.metrics.get(name), {}, context) for name in evaluation.metrics},
         context=context,
     )
+
+
+def provide_environment(framework: FrameworkAsset, progress: Progress) -> Environment | None:
+    """The virtual environment that the framework's worker runs in; None where it runs in this process."""
+    if framework.environment.isolation != "venv":
+        return None
+    from mlms.environments.store import provide
+
+    return provide(framework.environment, framework.name, progress)
 
 
 def _check_level(evaluation: Evaluation, runtime: Framework) -> None:

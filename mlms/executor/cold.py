@@ -30,7 +30,7 @@ def cold_start(evaluation: Evaluation, session: Session) -> ColdStart:
         start = perf_counter()
         make(session.components.frameworks.get(evaluation.framework.component), evaluation.options, context)
         imported_s = perf_counter() - start
-        bound = bind(evaluation, session.components, session.labels)
+        bound = bind(evaluation, session.components, session.labels, session.progress)
         weights = provision_weights(evaluation.model, session.fetch, session.progress)
         start = perf_counter()
         with load_model(evaluation, bound, weights, Silent()) as model:

@@ -100,7 +100,7 @@ def _execute(
     for plugin in session.components.broken:
         warnings.add(f"plugin {plugin} failed to load and was left out (mlms plugins shows why)")
         log.warning("%s", plugin.error)
-    bound = bind(evaluation, session.components, session.labels)
+    bound = bind(evaluation, session.components, session.labels, progress)
     recording.tell(session.components.hook.mlms_run_started, warnings.add, evaluation=evaluation)
     tracing = Tracing(evaluation.trace.level)
     step = Steps(tracing)

@@ -91,6 +91,7 @@ def load_model(evaluation: Evaluation, bound: Bound, weights: WeightsFile, progr
         "packages": list(evaluation.framework.packages),
         "dtype": evaluation.dtype,
         "threads": evaluation.threads,
+        "files": dict(weights.files),
     }
     name = evaluation.model.name
     framework = f"framework '{evaluation.framework.name}' (from {bound.framework_plugin})"

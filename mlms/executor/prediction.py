@@ -66,7 +66,7 @@ def predict_files(
         DataError: a file can't be read.
         ModelError: the model failed.
     """
-    bound = bind(evaluation, components, labels)
+    bound = bind(evaluation, components, labels, progress)
     context = Context(labels=labels, model=evaluation.model, seed=evaluation.seed)
     preprocess = make_stages("preprocess", evaluation.model.preprocess, components, context)
     files = _Files(paths)

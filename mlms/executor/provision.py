@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlms.errors import ChecksumError, StorageError
 from mlms.manifests.fetch import FetchSettings, fetch, sha256_of
-from mlms.manifests.types import ModelAsset
+from mlms.manifests.types import ModelAsset, Weights
 from mlms.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Verified weights. ``origin`` is "url", "file" or "random"; ``path`` is None for random ones."""
+    """Verified weights. ``origin`` is "url", "file" or "random"; ``path`` is None for random ones.
+
+    ``files`` are the paths of the model's further files, by name, verified as well.
+    """
 
     origin: str
     location: str | None
     path: Path | None
     sha256: str | None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def provision_weights(model: ModelAsset, settings: FetchSettings, progress: Progress) -> WeightsFile:
-    """Download the weights, or check the local file.
+    """Download the weights and the further files, or check the local ones.
 
     Raises:
         FetchError: the download failed.
         ChecksumError: the bytes are not the asset's.
         StorageError: the local file doesn't exist.
     """
-    weights = model.source.weights
-    if weights.url is not None:
-        path = fetch(weights.url, weights.sha256 or "", progress=progress, settings=settings)
-        return WeightsFile("url", weights.url, path, sha256_of(path))
-    if weights.file is not None:
-        if not weights.file.is_file():
-            raise StorageError(f"the weights of model '{model.name}' are not at {weights.file}")
-        digest = sha256_of(weights.file)
-        if weights.sha256 and not digest.startswith(weights.sha256):
+    found = _provide(model.source.weights, f"the weights of model '{model.name}'", settings, progress)
+    files = {
+        name: str(_provide(file, f"file '{name}' of model '{model.name}'", settings, progress).path)
+        for name, file in model.source.files.items()
+    }
+    return replace(found, files=files)
+
+
+def _provide(file: Weights, what: str, settings: FetchSettings, progress: Progress) -> WeightsFile:
+    if file.url is not None:
+        path = fetch(file.url, file.sha256 or "", progress=progress, settings=settings)
+        return WeightsFile("url", file.url, path, sha256_of(path))
+    if file.file is not None:
+        if not file.file.is_file():
+            raise StorageError(f"{what} can't be found at {file.file}")
+        digest = sha256_of(file.file)
+        if file.sha256 and not digest.startswith(file.sha256):
             raise ChecksumError(
-                f"{weights.file} has SHA-256 {digest}, but model '{model.name}' names {weights.sha256}",
-                hint="restore the file, or mend the asset's sha256 if the new weights are meant",
+                f"{file.file} has SHA-256 {digest}, but the asset names {file.sha256} for {what}",
+                hint="restore the file, or mend the asset's sha256 if the new bytes are meant",
             )
-        return WeightsFile("file", weights.file.name, weights.file, digest)
+        return WeightsFile("file", file.file.name, file.file, digest)
     return WeightsFile("random", None, None, None)

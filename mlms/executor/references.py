@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -15,9 +16,12 @@ from mlms.manifests.reader import place_of
 from mlms.manifests.schema import problems_against
 from mlms.manifests.types import DatasetAsset, Evaluation, FrameworkAsset, ModelAsset, Requirement, Step
 
+if TYPE_CHECKING:
+    from mlms.environments.environment import Environment
+
 
 def check_references(evaluation: Evaluation, components: Components) -> None:
-    """Check all names and options of an evaluation, and the framework's installed version.
+    """Check all names and options of an evaluation, and the version of a framework that is installed where mlms runs.
 
     Raises:
         DocumentError: with every problem found, each at its place in the asset.
@@ -35,7 +39,8 @@ def check_references(evaluation: Evaluation, components: Components) -> None:
         problems += _component(components.profilers, profiler, None, ("profilers", profiler.name))
     if problems:
         raise DocumentError(problems)
-    installed_version(evaluation.framework, evaluation.model.framework, evaluation.model.file)
+    if evaluation.framework.environment.isolation == "in_process":
+        installed_version(evaluation.framework, evaluation.model.framework, evaluation.model.file)
 
 
 def model_problems(model: ModelAsset, components: Components) -> Iterator[Problem]:
@@ -63,17 +68,22 @@ def dataset_problems(dataset: DatasetAsset, components: Components) -> Iterator[
     yield from _component(components.datasets, dataset.reader, dataset.file, ("reader", dataset.reader.name))
 
 
-def installed_version(framework: FrameworkAsset, wanted: Requirement, path: Path | None) -> str:
-    """The installed version of the framework's distribution, once it fits the model's wish."""
+def installed_version(
+    framework: FrameworkAsset, wanted: Requirement, path: Path | None, environment: Environment | None = None
+) -> str:
+    """The version of the framework's distribution where it runs, once it fits the model's wish."""
     place = place_of(path, ("framework",)) if path else None
-    try:
-        installed = importlib.metadata.version(framework.distribution)
-    except importlib.metadata.PackageNotFoundError:
+    where = f" in the environment {environment.name}" if environment is not None else ""
+    installed = _version(framework.distribution, environment)
+    if installed is None:
+        needed = framework.environment.requirements or (framework.distribution,)
         raise InputError(
-            f"framework '{framework.name}' needs the package '{framework.distribution}', which is not installed",
+            f"framework '{framework.name}' needs the package '{framework.distribution}', which is not installed{where}",
             place=place,
-            hint=f"pip install {framework.distribution}",
-        ) from None
+            hint=f"pip install {' '.join(map(shlex.quote, needed))}"
+            if environment is None
+            else f"name {framework.distribution} in the framework asset's requirements",
+        )
     try:
         fits = SpecifierSet(wanted.version).contains(installed, prereleases=True)
     except InvalidSpecifier:
@@ -82,11 +92,22 @@ def installed_version(framework: FrameworkAsset, wanted: Requirement, path: Path
         ) from None
     if not fits:
         raise VersionError(
-            f"the model wants {framework.distribution}{wanted.version}, but {installed} is installed",
+            f"the model wants {framework.distribution}{wanted.version}, but {installed} is installed{where}",
             place=place,
-            hint=f"pip install '{framework.distribution}{wanted.version}'",
+            hint=f"pip install '{framework.distribution}{wanted.version}'"
+            if environment is None
+            else "change the framework asset's requirements",
         )
     return installed
+
+
+def _version(distribution: str, environment: Environment | None) -> str | None:
+    if environment is not None:
+        return environment.packages.get(distribution.lower())
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _steps(registry: Registry[Any], steps: Sequence[Step], path: Path | None, section: str) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 with (``mlms.tracing.sampling``).
 """
 
+from mlms.hooks.served import served
 from mlms.hooks.specs import hookimpl
 from mlms.hooks.types import (
     Batch,
@@ -58,4 +59,5 @@ __all__ = [
     "TracksDeviceMemory",
     "hookimpl",
     "sampled",
+    "served",
 ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from mlms.environments.environment import Environment
     from mlms.runs.run import Run
     from mlms.tracing.recorder import Recorder
 
@@ -43,7 +44,8 @@ class Context:
     ``model`` and ``dataset`` are None where a component is made outside of an evaluation (``mlms predict`` has no
     dataset). ``labels`` looks a label list up by name and raises UnknownNameError when there is none. ``device_uuid``
     ("GPU-...") and ``device`` ("cpu", "cuda:0") are for profilers: where the model was loaded to, None where it is on
-    no such GPU or nothing is loaded.
+    no such GPU or nothing is loaded. ``environment`` is the virtual environment that a framework's worker runs in, None
+    where it runs in this process; ``answer_timeout`` (s) is how long the worker may take over one answer.
     """
 
     labels: Callable[[str], tuple[str, ...]]
@@ -52,6 +54,8 @@ class Context:
     seed: int = 0
     device_uuid: str | None = None
     device: str | None = None
+    environment: Environment | None = None
+    answer_timeout: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +316,9 @@ class Framework(Protocol):
     def load(self, model: ModelAsset, weights: Path | None, device: str, options: Mapping[str, Any]) -> Predictor:
         """Build the model and load ``weights`` (a local, verified file; None when ``model`` asks for random ones).
 
-        ``device`` is "cpu", "cuda", "cuda:N" or "auto". ``options`` has been checked against the component's schema.
+        ``device`` is "cpu", "cuda", "cuda:N" or "auto". ``options`` has been checked against the component's schema;
+        beside its own there are ``packages`` (what a factory may be imported from), ``dtype``, ``threads`` and
+        ``files`` (paths of the model's further files, by name).
 
         Raises:
             DeviceError: this machine has no such device.

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mlms.errors import DocumentError, Place, Problem
+from mlms.manifests.durations import seconds
 from mlms.manifests.places import data_folder
 from mlms.manifests.reader import INLINE, place_of
 from mlms.manifests.types import (
     DEFAULT_VERSION,
     DatasetAsset,
+    EnvironmentSpec,
     FrameworkAsset,
     ModelAsset,
     PublishedFigure,
@@ -62,9 +64,12 @@ def model_asset(data: Mapping[str, Any], origin: Origin) -> ModelAsset:
         task=data["task"],
         framework=_requirement(data["framework"]),
         source=Source(
-            factory=source["factory"],
+            factory=source.get("factory"),
             arguments=source.get("arguments", {}),
             weights=weights(source["weights"], origin, "source", "weights"),
+            files={
+                name: weights(given, origin, "source", "files", name) for name, given in source.get("files", {}).items()
+            },
         ),
         input=tuple(TensorSpec(item["name"], item["dtype"], tuple(item["shape"])) for item in data["input"]),
         preprocess=tuple(map(step, data.get("preprocess", ()))),
@@ -81,6 +86,7 @@ def framework_asset(data: Mapping[str, Any], origin: Origin) -> FrameworkAsset:
         distribution=data["distribution"],
         packages=tuple(data.get("packages", ())),
         options=data.get("options", {}),
+        environment=_environment(data.get("environment", {})),
     )
 
 
@@ -130,7 +136,16 @@ def _common(data: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
 
 
 def _requirement(data: str | Mapping[str, Any]) -> Requirement:
-    return Requirement(data) if isinstance(data, str) else Requirement(data["name"], data.get("version", ""))
+    if isinstance(data, str):
+        return Requirement(data)
+    return Requirement(data["name"], data.get("version", ""), data.get("url"))
+
+
+def _environment(data: Mapping[str, Any]) -> EnvironmentSpec:
+    given = dict(data)
+    if "answer_timeout" in given:
+        given["answer_timeout"] = seconds(given["answer_timeout"])
+    return EnvironmentSpec(**{**given, "requirements": tuple(given.get("requirements", ()))})
 
 
 def _data_path(given: str, origin: Origin) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlms.manifests.fetch import sha256_of
-from mlms.manifests.types import Evaluation
+from mlms.manifests.types import EnvironmentSpec, Evaluation, Weights
 
 _TELLS_NOTHING = ("file", "path", "description", "license", "homepage", "tags", "published")
 _ELSEWHERE = ("name", "digest", "workers", "memory_mib")
@@ -39,12 +39,26 @@ def digest_of(evaluation: Evaluation, data_path: str | None) -> str:
         del data["profilers"]
     data["execution"] = {"cold_start": evaluation.execution.cold_start, "gc": evaluation.execution.gc}
     data["dataset"]["path"] = data_path
-    weights = evaluation.model.source.weights
-    if weights.file is not None:
-        known = sha256_of(weights.file) if weights.file.is_file() else weights.sha256
-        data["model"]["source"]["weights"] = {"sha256": known}
+    source = evaluation.model.source
+    if source.weights.file is not None:
+        data["model"]["source"]["weights"] = {"sha256": _bytes_of(source.weights)}
+    for name, file in source.files.items():
+        data["model"]["source"]["files"][name] = {"sha256": _bytes_of(file)}
+    # What most evaluations have nothing of leaves the digest as it was before mlms knew it.
+    if not source.files:
+        del data["model"]["source"]["files"]
+    if evaluation.model.framework.url is None:
+        del data["model"]["framework"]["url"]
+    if evaluation.framework.environment == EnvironmentSpec():
+        del data["framework"]["environment"]
+    else:
+        del data["framework"]["environment"]["answer_timeout"]
     canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _bytes_of(file: Weights) -> str | None:
+    return sha256_of(file.file) if file.file is not None and file.file.is_file() else file.sha256
 
 
 def _plain(value: Any) -> Any:

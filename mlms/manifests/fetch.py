@@ -6,16 +6,12 @@ import functools
 import hashlib
 import os
 import re
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from mlms.errors import ChecksumError, FetchError, InputError, StorageError
+from mlms.manifests.locks import locked
 from mlms.manifests.places import cache_folder
 from mlms.progress import Progress
 
@@ -85,7 +81,7 @@ def fetch(url: str, sha256: str, *, progress: Progress, settings: FetchSettings)
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_name(target.name + ".lock")):
+        with locked(target.with_name(target.name + ".lock")):
             # Another process may have brought the file while this one waited.
             if not _holds(target, digest):
                 if target.exists():
@@ -139,34 +135,3 @@ def _offline_error(url: str, target: Path, digest: str) -> FetchError:
         f"offline, and {url} is not in the cache",
         hint=f"go online, put the file at {target}, or set MLMS_CACHE to a cache that has it",
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes (and threads), which the system drops when its holder dies."""
-    with path.open("ab") as file:
-        while not _try_lock(file):
-            time.sleep(0.05)
-        yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        file.seek(0)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

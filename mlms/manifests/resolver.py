@@ -140,7 +140,8 @@ class _Resolver:
         name = self.label(model, combination, twice)
         if (requested := value("framework")) is not None:
             required = model.framework.version if requested == model.framework.name else ""
-            model = replace(model, framework=Requirement(requested, required))
+            url = model.framework.url if requested == model.framework.name else None
+            model = replace(model, framework=Requirement(requested, required, url))
         with self.at(pointer("framework") if requested is not None else model_at):
             framework = self.catalog.framework(model.framework.name)
         if (other := value("weights")) is not None:
@@ -160,6 +161,7 @@ class _Resolver:
             self.fail(("trace", "leveled"), message, "name a deeper level, such as layer")
         preparation = self.data.get("preprocessing", {})
         manifest_options = {**self.data.get("options", {}), **value("options", {})}
+        served_at = {} if model.framework.url is None else {"url": model.framework.url}
         scenario = self.scenario(combination)
         evaluation = Evaluation(
             name=name,
@@ -177,7 +179,7 @@ class _Resolver:
             memory_mib=preparation.get("memory_mib", 1024),
             trace=TraceSpec(trace.get("level", "model"), trace.get("otlp"), trace.get("leveled", False)),
             seed=value("seed", 0),
-            options={**framework.options, **model.options, **manifest_options},
+            options={**framework.options, **served_at, **model.options, **manifest_options},
             limit=self.data["limit"] if self.data.get("limit") is not None else limit,
             digest="",
             execution=self.execution(),

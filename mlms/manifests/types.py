@@ -56,19 +56,43 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """How the model is built: an importable ``module:attribute``, its keyword arguments, and its weights."""
+    """How the model is built: an importable ``module:attribute``, its keyword arguments, and its weights.
 
-    factory: str
+    ``factory`` is None where the weights hold the whole model. ``files`` are further files of it, by what the framework
+    calls them (a prototxt, say); none of them is random.
+    """
+
+    factory: str | None
     arguments: Mapping[str, Any]
     weights: Weights
+    files: Mapping[str, Weights] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A framework by name and the versions of its distribution that fit (PEP 440 specifier; "" is any)."""
+    """A framework by name and the versions of its distribution that fit (PEP 440 specifier; "" is any).
+
+    ``url`` is where the model is served, for a framework that asks a server.
+    """
 
     name: str
     version: str = ""
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSpec:
+    """Where a framework runs.
+
+    ``isolation`` is "in_process", or "venv": a worker process in a virtual environment of its own with ``python``
+    ("3.9"; None: the version that runs mlms) and ``requirements`` (PEP 508). A worker that gives no answer for
+    ``answer_timeout`` seconds is taken for hung.
+    """
+
+    isolation: Literal["in_process", "venv"] = "in_process"
+    python: str | None = None
+    requirements: tuple[str, ...] = ()
+    answer_timeout: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +140,7 @@ class FrameworkAsset(Asset):
     packages: tuple[str, ...] = ()
     """Top-level packages that a model's factory may be imported from."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    environment: EnvironmentSpec = EnvironmentSpec()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,10 @@ def build(model: ModelAsset, packages: Sequence[str]) -> nn.Module:
         InputError: the factory is not within ``packages``, can't be imported, or gives no module.
         ModelError: it raised.
     """
+    if model.source.factory is None:
+        raise InputError(
+            f"model '{model.name}' names no factory, which PyTorch builds it with", hint="add source.factory"
+        )
     factory = _find(model.source.factory, packages)
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):

@@ -1,0 +1,109 @@
+"""The virtual environments in the cache: made once for equal requirements, whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import shutil
+from pathlib import Path
+
+from mlms.environments.environment import Environment, read
+from mlms.environments.interpreters import running_version
+from mlms.errors import StorageError, UnknownNameError
+from mlms.manifests.locks import locked
+from mlms.manifests.names import suggestion
+from mlms.manifests.places import cache_folder
+from mlms.manifests.types import EnvironmentSpec
+from mlms.progress import Progress
+
+
+def folder() -> Path:
+    return cache_folder() / "environments"
+
+
+def digest_of(spec: EnvironmentSpec) -> str:
+    """SHA-256 of what decides an environment: the Python, the requirements, and the kind of machine."""
+    requirements = sorted(re.sub(r"\s", "", requirement).lower() for requirement in spec.requirements)
+    facts = [spec.python or running_version(), requirements, platform.system(), platform.machine()]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def existing(spec: EnvironmentSpec) -> Environment | None:
+    """The environment for ``spec``, if it was made."""
+    return _read(folder() / digest_of(spec)[:16])
+
+
+def provide(spec: EnvironmentSpec, framework: str, progress: Progress) -> Environment:
+    """The environment for ``spec``, built unless it is there. ``framework`` names it, and is for messages.
+
+    Raises:
+        InputError: there is no such Python, or the requirements can't be met.
+        StorageError: the cache can't be written.
+    """
+    if found := existing(spec):
+        return found
+    from mlms.environments.build import build
+
+    digest = digest_of(spec)
+    target = folder() / digest[:16]
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        with (
+            progress.task(f"building the environment of {framework} (once)"),
+            locked(target.with_name(f".{target.name}.lock")),
+        ):
+            if found := existing(spec):  # another process built it while this one waited
+                return found
+            unfinished = target.with_name(f".{target.name}.building")
+            for left_over in (unfinished, target):
+                shutil.rmtree(left_over, ignore_errors=True)
+            try:
+                build(spec, framework, f"{framework}-{digest[:8]}", digest, unfinished)
+                unfinished.rename(target)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(
+            f"can't keep the environment of framework '{framework}' in {folder()}: {error.strerror or error}",
+            hint="make room there, or set MLMS_CACHE to a directory that can be written",
+        ) from error
+    return read(target)
+
+
+def all_environments() -> list[Environment]:
+    """Those in the cache, by name."""
+    if not folder().is_dir():
+        return []
+    found = [_read(each) for each in folder().iterdir() if not each.name.startswith(".")]
+    return sorted((each for each in found if each is not None), key=lambda each: each.name)
+
+
+def remove(name: str) -> list[Environment]:
+    """Remove the environment of that name, or all that were built for a framework of that name; returns them.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    everyone = all_environments()
+    chosen = [each for each in everyone if name in (each.name, each.name.rpartition("-")[0])]
+    if not chosen:
+        names = [each.name for each in everyone]
+        raise UnknownNameError(
+            f"no environment is named '{name}'",
+            hint=suggestion(name, names, "'mlms env list'"),
+        )
+    for each in chosen:
+        with locked(each.folder.with_name(f".{each.folder.name}.lock")):
+            leaving = each.folder.with_name(f".{each.folder.name}.leaving")
+            each.folder.rename(leaving)
+            shutil.rmtree(leaving)
+    return chosen
+
+
+def _read(path: Path) -> Environment | None:
+    try:
+        return read(path)
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,77 @@
+"""What a runtime reports of a prediction after it: its own profiler's layers and operators, as recorded spans."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlms.tracing.assembly import nested_events
+from mlms.tracing.recorder import Part
+
+if TYPE_CHECKING:
+    from mlms.tracing.recorder import Recorder
+
+HELD = 20_000
+"""So many spans are nested at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """One span: times are ns of ``perf_counter_ns``. A span that lies within another of its prediction is its child."""
+
+    name: str
+    level: str
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Reports:
+    """Adds predictions, made one after the other, and what was reported of them to a recorder.
+
+    Not for the hot path. What was added is in the recorder once ``flush`` was called.
+    """
+
+    def __init__(self, recorder: Recorder, prediction: int) -> None:
+        """``prediction`` is the interned name of a prediction."""
+        self._recorder = recorder
+        self._prediction = prediction
+        self._identifiers: dict[str, int] = {}
+        self._intervals: list[tuple[int, int, int]] = []
+        self._key = 0
+
+    def add(self, start_ns: int, end_ns: int, reported: Iterable[Reported]) -> None:
+        """One prediction with what lies below it; what sticks out of it is cut off."""
+        self._intervals.append((start_ns, end_ns, self._prediction))
+        calls: dict[str, int] = {}
+        for each in reported:
+            start, end = max(each.start_ns, start_ns), min(each.end_ns, end_ns)
+            if start < end:
+                call = calls[each.name] = calls.get(each.name, -1) + 1
+                self._intervals.append((start, end, self._identifier(each, call)))
+        if len(self._intervals) >= HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all to the recorder."""
+        if not self._intervals:
+            return
+        start, end, identifier = np.array(self._intervals, np.int64).T
+        self._intervals.clear()
+        events, interval = nested_events(start, end, identifier)
+        self._key -= len(start)  # below the keys of spans that were recorded as they ran
+        self._recorder.add(Part(threading.get_ident(), events, self._key + interval))
+
+    def _identifier(self, each: Reported, call: int) -> int:
+        attributes = dict(each.attributes)
+        if each.level == "layer":
+            attributes = {"mlms.layer.name": each.name, "mlms.layer.call": call, **attributes}
+        key = json.dumps([each.name, each.level, attributes], sort_keys=True)
+        if key not in self._identifiers:
+            self._identifiers[key] = self._recorder.intern(each.name, each.level, attributes)
+        return self._identifiers[key]
