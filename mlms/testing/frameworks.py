@@ -442,14 +442,20 @@ def _kept(outputs: Outputs) -> Outputs:
 
 
 def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    copy = values.copy()
+    copy: npt.NDArray[Any] = values.copy()
     copy.flags.writeable = False
     return copy
 
 
+def _with_gaps(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    wide: npt.NDArray[Any] = np.empty((2 * len(values), *values.shape[1:]), values.dtype)
+    wide[::2] = values
+    return wide[::2]
+
+
 _LAYOUTS: Mapping[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
     "read-only": _read_only,
-    "with gaps": lambda values: np.repeat(values, 2, axis=0)[::2],
+    "with gaps": _with_gaps,
     "backwards": lambda values: values[::-1].copy()[::-1],
     "in Fortran's order": np.asfortranarray,
 }
@@ -488,15 +494,14 @@ def _assert_refused(
 ) -> None:
     """Loading raises ``kind``, and says what the user can do."""
     try:
-        model = load()
-    except kind as error:
-        assert names in error.message, f"the error for {what} must name '{names}': {error}"
-        assert error.hint or not hint, f"the error for {what} must have a hint on how to mend it: {error}"
-        return
-    except Exception as error:
-        pytest.fail(f"{what} must raise {kind.__name__}, not {type(error).__name__}: {error}")
-    model.predictor.close()
-    pytest.fail(f"{what} must raise {kind.__name__}, but the model was loaded")
+        load().predictor.close()
+    except Exception as raised:
+        error = raised
+    else:
+        pytest.fail(f"{what} must raise {kind.__name__}, but the model was loaded")
+    assert isinstance(error, kind), f"{what} must raise {kind.__name__}, not {type(error).__name__}: {error}"
+    assert names in error.message, f"the error for {what} must name '{names}': {error}"
+    assert error.hint or not hint, f"the error for {what} must have a hint on how to mend it: {error}"
 
 
 def _assert_placed(span: Span) -> None:
