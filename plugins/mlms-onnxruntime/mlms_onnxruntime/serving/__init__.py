@@ -256,7 +256,7 @@ def _external(file: ModelFile, files: Mapping[str, str]) -> dict[str, str]:
         if not matching:
             raise ValueError(
                 f"{file.path} has initializers in the file '{location}', which is not there",
-                f"put it beside the model, or name it in the model asset: source: {{files: {{data: {{file: {name}}}}}}}",
+                f"put it beside the model, or name it in the model asset: files: {{data: {{file: {name}}}}}",
             )
         away[location] = matching[0]
     if away and not hasattr(ort.SessionOptions, "add_external_initializers_from_files_in_memory"):
