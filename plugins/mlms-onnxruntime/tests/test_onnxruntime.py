@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from itertools import pairwise
@@ -97,7 +98,7 @@ def test_threads_share_a_model() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 1, 9, 8), (2, 8, 8)])
 def test_a_wrong_shape_is_an_error_with_both(shape: tuple[int, ...]) -> None:
-    with pytest.raises(Exception, match=r"(?s)image.*Got: .* Expected: "):
+    with pytest.raises(Exception, match=r"'image' takes the shape \['batch', 1, 8, 8\], but was given \[2, "):
         load().predict({"image": np.zeros(shape, np.float32)})
 
 
@@ -115,10 +116,11 @@ def test_a_wrong_shape_is_an_error_with_both(shape: tuple[int, ...]) -> None:
 )
 def test_what_onnxruntime_does_not_take(tmp_path: Path, name: str, change: Any, message: str) -> None:
     path = changed(tmp_path / f"{name}.onnx", change)
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 -- its message is looked at below
         load(path)
-    assert str(path) in caught.value.args[0]
-    assert len(caught.value.args) == 2
+    said, _hint = caught.value.args
+    assert re.search(message, said)
+    assert str(path) in said
 
 
 @pytest.mark.parametrize("content", [b"", b"hello world" * 10, FILE.read_bytes()[:50_000]])
@@ -188,14 +190,14 @@ def test_spans_lie_within_their_predictions(held: int, monkeypatch: pytest.Monke
         for _, _, begin, stop, _ in spans:
             assert start - 2_000 <= begin <= stop <= end + 2_000  # the profile is in whole microseconds
         assert all(one[3] <= other[2] + 2_000 for one, other in pairwise(layers))
-    shapes = [spans[-1][4].get("mlms.layer.output_shapes") for spans in taken]
-    assert shapes == [["1x10"], ["4x10"], ["4x10"], ["2x10"], ["1x10"]]
+    shapes = [[span[4]["mlms.layer.output_shapes"] for span in spans if span[0] == "8"] for spans in taken]
+    assert shapes == [[["1x10"]], [["4x10"]], [["4x10"]], [["2x10"]], [["1x10"]]]
 
 
 def test_a_prediction_that_fails_has_no_spans_of_another() -> None:
     with load().observe("layer", images(1)) as watched:
         watched.predict(images(1))
-        with pytest.raises(Exception, match="Expected"):
+        with pytest.raises(Exception, match="but was given"):
             watched.predict({"image": np.zeros((1, 1, 9, 8), np.float32)})
         watched.predict(images(1))
     first, failed, last = watched.take()
@@ -208,7 +210,7 @@ def test_at_the_level_framework_there_are_no_layers() -> None:
     assert [span[:2] for spans in watched.take() for span in spans] == [("model_run", "framework")]
 
 
-def test_names_that_onnxruntime_does_not_quote(tmp_path: Path) -> None:
+def test_names_that_json_has_to_escape(tmp_path: Path) -> None:
     def rename(model: onnx.ModelProto) -> None:
         model.graph.node[5].name = 'a "quoted\\name'
 
@@ -222,3 +224,10 @@ def test_close_twice() -> None:
     model = load()
     model.close()
     model.close()
+
+
+def test_a_profile_of_an_earlier_version(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    path.write_text('[\n{"cat" : "Node","ts" :1,"name" :"a "quoted\\name_kernel_time","args" : {}}\n]\n')
+    (event,) = serving.profile._events(path)
+    assert event["name"] == 'a "quoted\\name_kernel_time'

@@ -102,6 +102,8 @@ class Model:
         return outputs
 
     def infer(self, request: Any, batch: Arrays) -> dict[str, Any]:
+        if not all(map(len, batch.values())):  # a model that failed at such a batch predicts no other any more
+            raise ValueError("OpenVINO can't predict an empty batch")
         try:
             # OpenVINO reads the batch where it is; the outputs are copied, since the request will write over its own.
             return dict(zip(self._outputs, request.infer(dict(batch), share_inputs=True).to_tuple(), strict=True))
@@ -172,8 +174,6 @@ class Model:
             given = list(batch[name].shape)
             if not expected.compatible(ov.PartialShape(given)):
                 return ValueError(f"input '{name}' takes the shape {expected.to_string()}, but was given {given}")
-            if 0 in given:
-                return ValueError(f"OpenVINO can't predict an empty batch: input '{name}' has the shape {given}")
         return RuntimeError(_plain(error))
 
 

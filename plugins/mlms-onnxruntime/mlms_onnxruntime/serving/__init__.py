@@ -109,11 +109,7 @@ class Model:
         for spec in specs:
             value = found[spec["name"]]
             dtype = DTYPES.get(value.type, value.type)
-            fits = len(value.shape) == len(spec["shape"]) + 1 and all(
-                not isinstance(theirs, int) or ours is None or theirs == ours
-                for theirs, ours in zip(value.shape[1:], spec["shape"], strict=True)
-            )
-            if not fits or dtype != spec["dtype"]:
+            if not _fits(value.shape, [None, *spec["shape"]]) or dtype != spec["dtype"]:
                 raise ValueError(
                     f"input '{value.name}' of {self._file.path.name} is {dtype} of shape {value.shape}, batch first, "
                     f"but {spec['dtype']} of shape {list(spec['shape'])} a sample in the model asset",
@@ -127,10 +123,8 @@ class Model:
         """Predict in one of the model's sessions; it may be done in several threads at once."""
         try:
             return dict(zip(self._outputs, session.run(self._outputs, batch), strict=True))
-        except ort.capi.onnxruntime_pybind11_state.RuntimeException as error:
-            if "allocate memory" in str(error):
-                raise MemoryError(str(error)) from error
-            raise
+        except Exception as error:  # ONNX Runtime's errors have no class in common but this
+            raise _failure(error, session, batch) from error
 
     def describe(self) -> dict[str, Any]:
         facts = {
@@ -265,6 +259,25 @@ def _external(file: ModelFile, files: Mapping[str, str]) -> dict[str, str]:
             f"put {', '.join(away)} into {file.path.parent}, or use ONNX Runtime 1.18 or later",
         )
     return away
+
+
+def _fits(expected: Sequence[Any], given: Sequence[int | None]) -> bool:
+    """Whether a shape may be that of an input; what isn't a number is a free dimension."""
+    return len(expected) == len(given) and all(
+        theirs == ours or not isinstance(theirs, int) or ours is None
+        for theirs, ours in zip(expected, given, strict=True)
+    )
+
+
+def _failure(error: Exception, session: ort.InferenceSession, batch: Arrays) -> Exception:
+    """What a failed prediction says to the user."""
+    if "allocate memory" in str(error):
+        return MemoryError(str(error))
+    for value in session.get_inputs():
+        if value.name in batch and not _fits(value.shape, batch[value.name].shape):
+            given = list(batch[value.name].shape)
+            return ValueError(f"input '{value.name}' takes the shape {value.shape}, but was given {given}")
+    return error
 
 
 def _explained(error: Exception, path: Path) -> Exception:

@@ -53,12 +53,15 @@ def spans_of(
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
-    """The events of a profile, which has one on each line and quotes no names."""
+    """The events of a profile, which has one on each line."""
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.startswith("{"):
-                escaped = UNESCAPED.sub(lambda found: f'"name" :{json.dumps(found[1])},"args" :', line, count=1)
-                yield json.loads(escaped.rstrip().rstrip(","))
+                text = line.rstrip().rstrip(",")
+                try:
+                    yield json.loads(text)
+                except json.JSONDecodeError:  # earlier versions of ONNX Runtime write the names of nodes as they are
+                    yield json.loads(UNESCAPED.sub(lambda found: f'"name" :{json.dumps(found[1])},"args" :', text))
 
 
 def _attributes(arguments: Mapping[str, Any]) -> dict[str, Any]:
