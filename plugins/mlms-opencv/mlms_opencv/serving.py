@@ -173,6 +173,8 @@ class Model:
         self._nets: Nets | None = Nets(read)
         self._known: dict[tuple[tuple[int, ...], ...], Sequence[Mapping[str, Any]]] = {}
         net = read()
+        if not net.getLayerNames():
+            raise ValueError(f"the network of '{path.name}' has no layers")
         try:
             self._layers = list(net.getLayerNames())
             blobs = {name: net.getLayer(index).blobs for index, name in enumerate(self._layers, 1)}
@@ -180,7 +182,7 @@ class Model:
         except cv2.error as error:  # a layer is made when it is first asked for
             raise ValueError(
                 f"OpenCV can't make the network of '{path.name}': {reason(error)}",
-                "use layers that OpenCV knows",
+                "check that network and weights belong together, and that OpenCV knows the layers",
             ) from error
         for (name, found), kind in zip(blobs.items(), self._types, strict=True):
             if path.suffix == ".caffemodel" and kind in WEIGHTED and not found:
@@ -196,8 +198,6 @@ class Model:
             "dtype": "float32",
         }
         self._outputs = list(net.getUnconnectedOutLayersNames())
-        if not self._outputs:
-            raise ValueError(f"the network of '{path.name}' has no layers")
         self._output_shapes = self._trial(net, model["inputs"], path)
         self._nets.give(None, net)
         if threads is not None:

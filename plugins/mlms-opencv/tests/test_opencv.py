@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -57,6 +59,14 @@ def model() -> Iterator[Any]:
     loaded = load_caffe()
     yield loaded
     loaded.close()
+
+
+@contextmanager
+def refused(pattern: str) -> Iterator[None]:
+    """A ValueError whose message (its first argument, before the hint) has the pattern."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        yield
+    assert re.search(pattern, caught.value.args[0], re.DOTALL), caught.value.args[0]
 
 
 def told(shape: list[int | None], files: dict[str, str] | None = None, dtype: str = "float32") -> dict[str, Any]:
@@ -229,7 +239,7 @@ def test_pooling_rounds_up_as_in_caffe(export: ModuleType, tmp_path: Path) -> No
 
 
 def test_wrong_shape_says_both(model: Any) -> None:
-    with pytest.raises(ValueError, match=r"'image' of 'net' has shape batchx1x8x8, not 2x1x9x8"):
+    with refused(r"'image' of 'net' has shape batchx1x8x8, not 2x1x9x8"):
         model.predict({"image": np.zeros((2, 1, 9, 8), np.float32)})
 
 
@@ -239,7 +249,7 @@ def test_wrong_shape_says_both(model: Any) -> None:
         (b"not a net {{", None, "can't read 'net.prototxt' and 'net.caffemodel'"),
         (b"", None, "has no layers"),
         (("Pooling", "Poolong"), None, "can't make the network of 'net.caffemodel'.*Poolong"),
-        (("num_output: 64", "num_output: 32"), None, r"can't run 'net.caffemodel' on image float32 1x1x8x8"),
+        (("num_output: 64", "num_output: 32"), None, "can't make the network of 'net.caffemodel'"),
         (None, b"\x00\x01garbage" * 100, "has no weights for the layer 'conv1'"),
         (None, b"", "has no weights for the layer 'conv1'"),
         (None, 1000, "can't read 'net.prototxt' and 'net.caffemodel'"),
@@ -255,37 +265,37 @@ def test_bad_caffe_files(network: Any, weights: Any, message: str, tmp_path: Pat
     prototxt.write_bytes(text if network is None else network)
     caffemodel.write_bytes(CAFFEMODEL.read_bytes() if weights is None else weights)
     before = cv2.utils.logging.getLogLevel()
-    with pytest.raises(ValueError, match=message):
+    with refused(message):
         load_caffe(prototxt, caffemodel)
     assert cv2.utils.logging.getLogLevel() == before
 
 
 def test_unknown_onnx_operator_is_named(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "net.onnx", [("Bernoulli", ["image"], ["logits"], {})], {}, ["n", 4], ["n", 4])
-    with pytest.raises(ValueError, match=r"'net.onnx'.*Bernoulli"):
+    with refused(r"'net.onnx'.*Bernoulli"):
         serving.load(told([4]), str(path), "cpu", {})
 
 
 def test_bad_onnx_file(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(b"\x00\x01garbage" * 100)
-    with pytest.raises(ValueError, match=r"can't read 'net.onnx'"):
+    with refused(r"can't read 'net.onnx'"):
         serving.load(told([4]), str(path), "cpu", {})
 
 
 def test_what_is_missing_is_said() -> None:
-    with pytest.raises(ValueError, match="not its network"):
+    with refused("not its network"):
         serving.load(told([1, 8, 8]), str(CAFFEMODEL), "cpu", {})
-    with pytest.raises(ValueError, match="no random weights"):
+    with refused("no random weights"):
         serving.load(told([1, 8, 8]), None, "cpu", {})
-    with pytest.raises(ValueError, match=r"ends with neither \.caffemodel nor \.onnx"):
+    with refused(r"ends with neither \.caffemodel nor \.onnx"):
         serving.load(told([1, 8, 8]), "net.pb", "cpu", {})
-    with pytest.raises(ValueError, match="not in float16"):
+    with refused("not in float16"):
         load_caffe(dtype="float16")
 
 
 def test_opencv_5_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "__version__", "5.0.0")
-    with pytest.raises(ValueError, match=r"OpenCV 5\.0\.0 won't do.*Caffe") as refused:
+    with pytest.raises(ValueError, match=r"OpenCV 5\.0\.0.*Caffe") as caught:
         load_caffe()
-    assert "<5" in refused.value.args[1]
+    assert "<5" in caught.value.args[1]
