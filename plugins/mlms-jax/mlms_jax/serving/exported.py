@@ -50,9 +50,8 @@ def exported(model, weights, place, options):
         return found.call(*positional, **keyword)
 
     parameters, size = _constants(found.mlir_module_serialized)
-    return Function(
-        run, [(each["name"], *specs[place][1:]) for each, place in zip(model["inputs"], order)], parameters, size
-    )
+    inputs = [(each["name"], *specs[place][1:]) for each, place in zip(model["inputs"], order, strict=True)]
+    return Function(run, inputs, parameters, size)
 
 
 def _constants(artifact):

@@ -66,7 +66,8 @@ class Model:
             array = batch[name]
             if array.dtype != dtype or not (fits(array.shape, shape) or self._is_empty(array, shape)):
                 raise ValueError(
-                    f"input '{name}' is expected as {dtype} {shown(shape)}, given as {array.dtype} {shown(array.shape)}",
+                    f"input '{name}' is expected as {dtype} {shown(shape)}, given as "
+                    f"{array.dtype} {shown(array.shape)}",
                     "mend input or preprocess in the model asset",
                 )
             arrays.append(array)
