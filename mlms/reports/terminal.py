@@ -66,7 +66,8 @@ def results_table(records: Sequence[Mapping[str, Any]]) -> ConsoleRenderable:
 
 def _fitting(records: Sequence[Mapping[str, Any]]) -> Fitting:
     stacked = Group(*_stacked(records))
-    return Fitting([_wide(records), *([_compact(records)] if len(records) >= MANY else []), stacked])
+    compact = [_compact(records, (50.0, 90.0)), _compact(records, (50.0,))] if len(records) >= MANY else []
+    return Fitting([_wide(records), *compact, stacked])
 
 
 def run_panel(record: Mapping[str, Any]) -> ConsoleRenderable:
@@ -138,11 +139,11 @@ def _wide(records: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _compact(records: Sequence[Mapping[str, Any]]) -> Table:
+def _compact(records: Sequence[Mapping[str, Any]], percentiles: Sequence[float]) -> Table:
     """The table without published figures and tails."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column("evaluation", no_wrap=True)
-    for heading in ("top1", "p50", "p90", "throughput"):
+    for heading in ("top1", *(f"p{p:g}" for p in percentiles), "throughput"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("LoadGen")
     for record in records:
@@ -152,7 +153,7 @@ def _compact(records: Sequence[Mapping[str, Any]]) -> Table:
             )
             for entry in (record["latency"] or {"percentiles": ()})["percentiles"]
         }
-        latency = (found.get(percentile, Text(summary.NOTHING)) for percentile in SHOWN_PERCENTILES[:2])
+        latency = (found.get(percentile, Text(summary.NOTHING)) for percentile in percentiles)
         table.add_row(
             _text(record["name"], LONGEST_NAME), _accuracy(record)[0], *latency, _rate(record), _valid(record)
         )

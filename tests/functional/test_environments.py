@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,57 +197,57 @@ KILLS = 50
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killing_workers_at_random_moments_loses_nothing_that_was_finished(assets: Path) -> None:
-    """Every other evaluation loses its worker, at a moment that is random over the evaluation's whole duration."""
-    count = 2 * KILLS + 1
-    seeds = {"matrix": {"seed": list(range(count))}, "trace": {"level": "none"}}
-    outcomes = []
+    """Fifty evaluations in a row lose their workers, at moments that are random over an evaluation and a bit beyond."""
     chance = random.Random(7)
-    took = 1.0
-    kills = Killer()
-    began = time.monotonic()
-    for outcome in api.run_evaluations(manifest(["linear-apart"], **seeds), assets=[assets]):
-        now = time.monotonic()
-        if not kills.done:
-            took = now - began
-        outcomes.append((outcome, kills.done))
-        kills.cancel()
-        kills = Killer(chance.uniform(0, took)) if len(outcomes) % 2 else Killer()
-        began = time.monotonic()
-    assert len(outcomes) == count
-    killed = [outcome for outcome, done in outcomes if done]
-    assert len(killed) >= KILLS / 2, "most moments lie within the worker's life"
-    for outcome, done in outcomes:
-        if outcome.error is not None:
-            assert done, f"nobody killed this one: {outcome.error}"
-            assert isinstance(outcome.error, ProcessError)
-        else:
-            assert outcome.run is not None
-            assert Run(outcome.run).latencies.height >= 20
-    assert sum(outcome.error is not None for outcome in killed) >= KILLS / 4
-    finished = [path for path in Path("runs").iterdir() if (path / "run.json").is_file()]
-    assert len(finished) == sum(outcome.error is None for outcome, _ in outcomes)
+    (first,) = api.evaluate(manifest(["linear-apart"]), assets=[assets])  # builds the environment
+    took = sum(step["seconds"] for step in first.record["steps"])
+    outcomes = []
+    killer = Killer(chance.uniform(0, 1.3 * took))
+    document = manifest(["linear-apart"], matrix={"seed": list(range(KILLS + 1))}, trace={"level": "none"})
+    for outcome in api.run_evaluations(document, assets=[assets]):
+        outcomes.append((outcome, killer.stop()))
+        killer = Killer(chance.uniform(0, 1.3 * took) if len(outcomes) < KILLS else None)
+    assert len(outcomes) == KILLS + 1
+    assert outcomes[-1][0].error is None, "a fresh worker for the next one"
+    failed = [(outcome, killed) for outcome, killed in outcomes if outcome.error is not None]
+    assert len(failed) >= KILLS / 4
+    for outcome, killed in failed:
+        assert killed, f"nobody killed this one: {outcome.error}"
+        assert isinstance(outcome.error, ProcessError)
+    finished = [outcome.run for outcome, _ in outcomes if outcome.run is not None]
+    assert len(finished) >= KILLS / 10
+    for path in finished:
+        assert Run(path).latencies.height >= 20
+        assert Run(path).record["scenario"]["valid"] is not None
+    there = [path for path in Path("runs").iterdir() if (path / "run.json").is_file()]
+    assert sorted(path.name for path in there) == sorted(path.name for path in [*finished, first.path])
 
 
 class Killer:
-    """Kills the worker that is there after a delay; waits for one that is still to come."""
+    """Kills the worker that there is after a delay, once one is there."""
 
-    def __init__(self, delay: float | None = None) -> None:
-        self.done = False
+    def __init__(self, delay: float | None) -> None:
+        self._killed = False
         self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._kill, args=(delay,))
         if delay is not None:
-            threading.Thread(target=self._kill, args=(delay,), daemon=True).start()
+            self._thread.start()
 
-    def cancel(self) -> None:
+    def stop(self) -> bool:
+        """Whether it has killed."""
         self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        return self._killed
 
     def _kill(self, delay: float) -> None:
-        if self._stop.wait(delay):
-            return
-        for child in psutil.Process().children():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if any("serving/worker" in word for word in child.cmdline()) and not self._stop.is_set():
-                    self.done = True
-                    os.kill(child.pid, signal.SIGKILL)
+        self._stop.wait(delay)
+        while not self._stop.wait(0.01) and not self._killed:
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):
+                    if any("serving/worker" in word for word in child.cmdline()):
+                        self._killed = True
+                        os.kill(child.pid, signal.SIGKILL)
 
 
 def old_python() -> Path | None:
