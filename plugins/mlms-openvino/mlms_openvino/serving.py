@@ -129,7 +129,7 @@ class Model:
     @contextmanager
     def observe(self, level: str, batch: Arrays) -> Iterator[Watched]:
         """Another compilation of the model, which counts; that of the measurement never does."""
-        yield Watched(self, self._compile(self._read(), {"PERF_COUNT": True}))
+        yield Watched(self, self._compile(self._read(), {"PERF_COUNT": True}), batch, averages=self._device == "cpu")
 
     def close(self) -> None:
         self._idle = []
@@ -178,10 +178,18 @@ class Model:
 
 
 class Watched:
-    """A model whose performance counters are on; its predictions are made one at a time."""
+    """A model whose performance counters are on; its predictions are made one at a time.
 
-    def __init__(self, model: Model, compiled: Any) -> None:
+    The CPU's counters are ``averages`` over all predictions of a compiled model. Its first, which is much slower than
+    all others, is therefore made here, and taken out of them.
+    """
+
+    def __init__(self, model: Model, compiled: Any, batch: Arrays, averages: bool) -> None:
         self._model, self._compiled, self._request = model, compiled, compiled.create_infer_request()
+        self._averages = averages
+        model.infer(self._request, batch)
+        self._first = {node.node_name: _nanoseconds(node) for node in self._request.profiling_info}
+        self._predictions = 0
         self._timed: list[tuple[int, int, tuple[Any, ...]]] = []
         self._shapes: dict[tuple[Any, ...], dict[str, list[str]]] = {}
 
@@ -189,30 +197,38 @@ class Watched:
         start = perf_counter_ns()
         outputs = self._model.infer(self._request, batch)
         self._timed.append((start, perf_counter_ns(), tuple(array.shape for array in batch.values())))
+        self._predictions += 1
         return outputs
 
     def take(self) -> list[list[Any]]:
         """The nodes that ran, laid one after the other from the prediction's start: OpenVINO has their durations only.
 
-        The CPU's are averages over all predictions since it was compiled, in whole microseconds, so their sum may be
-        longer than a fast prediction; all are shortened alike then.
+        The sum of averages may be longer than a fast prediction; all are shortened alike then.
         """
         if not self._timed:
             return []
-        nodes = [node for node in self._request.profiling_info if node.status == ov.ProfilingInfo.Status.EXECUTED]
-        durations = [round(node.real_time.total_seconds() * 1e9) for node in nodes]
-        whole = sum(durations)
+        nodes = [node for node in self._request.profiling_info if node.status.name == "EXECUTED"]
+        durations = [self._duration(node) for node in nodes]
+        whole, shapes = sum(durations), self._node_shapes(self._timed[-1][2])
+        described = [(node.node_name, _attributes(node, shapes)) for node in nodes]
         taken = []
-        for start, end, shape in self._timed:
+        for start, end, _ in self._timed:
             factor = min(1.0, (end - start) / whole) if whole else 1.0
-            shapes, spans = self._node_shapes(shape), []
-            for node, duration in zip(nodes, durations, strict=True):
+            spans = []
+            for (name, attributes), duration in zip(described, durations, strict=True):
                 stop = start + int(duration * factor)
-                spans.append((node.node_name, "layer", start, stop, _attributes(node, shapes)))
+                spans.append((name, "layer", start, stop, attributes))
                 start = stop
             taken.append(spans)
         self._timed = []
         return taken
+
+    def _duration(self, node: ov.ProfilingInfo) -> float:
+        """In ns."""
+        if not self._averages:
+            return _nanoseconds(node)
+        total = _nanoseconds(node) * (self._predictions + 1) - self._first.get(node.node_name, 0)
+        return max(total / self._predictions, 0)
 
     def _node_shapes(self, batch: tuple[Any, ...]) -> dict[str, list[str]]:
         """Output shapes by node, for a batch of these shapes that was just predicted."""
@@ -223,6 +239,10 @@ class Watched:
                 if all(output.get_partial_shape().is_static for output in op.outputs())
             }
         return self._shapes[batch]
+
+
+def _nanoseconds(node: ov.ProfilingInfo) -> int:
+    return round(node.real_time.total_seconds() * 1e9)
 
 
 def _attributes(node: ov.ProfilingInfo, shapes: Mapping[str, list[str]]) -> dict[str, Any]:
