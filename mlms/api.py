@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from mlms.analysis import comparison
     from mlms.analysis.across_stack.overview import Overview
+    from mlms.executor.agreeing import Agreed
     from mlms.executor.outcome import Outcome
     from mlms.executor.peak import Peak, Probe
     from mlms.executor.prediction import FilePrediction
@@ -296,6 +297,32 @@ def _probe(value: float, results: Results) -> Probe:
         latency_ns=seen[0] if seen else None,
         achieved=last["scenario"]["achieved_rate"] and last["scenario"]["achieved_rate"]["achieved"],
     )
+
+
+def agree(
+    manifest: ManifestSource,
+    *,
+    reference: str | None = None,
+    atol: float | None = None,
+    rtol: float | None = None,
+    overrides: Sequence[str] = (),
+    assets: Sequence[str | Path] = (),
+    settings: Settings = Settings(),
+    progress: Progress | None = None,
+) -> Agreed:
+    """What the models of a manifest answer, sample by sample, beside one of them: ``reference``, or the first.
+
+    An element agrees if |a - b| <= atol + rtol |b|, 1e-4 and 1e-3 by default. A model that fails is in the result.
+
+    Raises:
+        MlmsError: the manifest can't be planned, there is nothing to compare, or the reference failed.
+    """
+    from mlms.analysis.agreement import ATOL, RTOL
+    from mlms.executor.agreeing import agree as hold_against
+
+    resolved = _resolve(manifest, load_catalog(assets), overrides, check=False)
+    session = _session(tuple(assets), settings, progress or Silent())
+    return hold_against(resolved, session, reference, ATOL if atol is None else atol, RTOL if rtol is None else rtol)
 
 
 def predict(

@@ -80,6 +80,11 @@ def all_environments() -> list[Environment]:
     return sorted((each for each in found if each is not None), key=lambda each: each.name)
 
 
+def size_of(environment: Environment) -> int:
+    """Bytes of its files; those that it shares with a package cache by hard links count as well."""
+    return sum(path.lstat().st_size for path in environment.folder.rglob("*") if path.is_file() or path.is_symlink())
+
+
 def remove(name: str) -> list[Environment]:
     """Remove the environment of that name, or all that were built for a framework of that name; returns them.
 

@@ -104,7 +104,7 @@ def _answers(
 ) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
     answered: set[int] = set()
     for positions, outputs in measured:
-        _check_length(outputs, len(positions), evaluation)
+        check_length(outputs, len(positions), evaluation)
         for place, position in enumerate(positions):
             if position not in answered:
                 answered.add(position)
@@ -139,12 +139,12 @@ def _predict_batch(
     samples: Sequence[Prepared], evaluation: Evaluation, predict: Predict
 ) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
     outputs = predict(stack(samples))
-    _check_length(outputs, len(samples), evaluation)
+    check_length(outputs, len(samples), evaluation)
     for place, sample in enumerate(samples):
         yield sample, split(outputs, place)
 
 
-def _check_length(outputs: Outputs, samples: int, evaluation: Evaluation) -> None:
+def check_length(outputs: Outputs, samples: int, evaluation: Evaluation) -> None:
     for name, values in outputs.items():
         if len(values) != samples:
             raise ModelError(

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -47,7 +48,9 @@ class Worker:
         self._folder = Path(tempfile.mkdtemp(prefix="mlms-"))  # not below the caller's: a socket's path is short
         self._path = str(self._folder / "worker")
         self._here = threading.local()
-        self._connections: list[socket.socket] = []
+        self._channels: list[Any] = []
+        memory = Path("/dev/shm")
+        self._shared = Path(tempfile.mkdtemp(prefix="mlms-", dir=memory if memory.is_dir() else None))
         self._doing = "starting"
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -81,10 +84,10 @@ class Worker:
         """
         self._doing = do.replace("_", " ")
         try:
-            connection = self._connection()
-            wire.send(connection, {"do": do, **header}, arrays or {})
-            reply, outputs = wire.receive(connection)
-        except TimeoutError:
+            channel = self._channel()
+            channel.send({"do": do, **header}, arrays or {})
+            reply, outputs = channel.receive()
+        except (TimeoutError, BlockingIOError):
             self.kill()
             raise ProcessError(
                 f"{self._about} gave no answer to '{self._doing}' within {self._timeout:g} s and was killed",
@@ -98,16 +101,17 @@ class Worker:
 
     def close(self) -> None:
         """End it; may be called twice."""
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
+        for channel in self._channels:
+            channel.close()
+        self._channels.clear()
         if self._process.stdin is not None:
             self._process.stdin.close()  # which it ends with
             self._process.stdin = None
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE_S)
             self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in (self._folder, self._shared):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def kill(self) -> None:
         """Kill it and all that it started."""
@@ -119,26 +123,33 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    def _connection(self) -> socket.socket:
+    def _channel(self) -> Any:
         """This thread's."""
-        found: socket.socket | None = getattr(self._here, "connection", None)
+        found = getattr(self._here, "channel", None)
         if found is None:
-            found = socket.socket(socket.AF_UNIX)
-            found.settimeout(self._timeout)
-            deadline = time.monotonic() + self._timeout
-            while True:
-                try:
-                    found.connect(self._path)
-                    break
-                except (FileNotFoundError, ConnectionRefusedError):  # it isn't listening yet
-                    if self._process.poll() is not None:
-                        raise
-                    if time.monotonic() > deadline:
-                        raise TimeoutError from None
-                    time.sleep(0.005)
-            self._here.connection = found
-            self._connections.append(found)
+            number = len(self._channels)
+            found = self._here.channel = wire.Channel(self._connected(), str(self._shared / f"{number}"))
+            self._channels.append(found)
         return found
+
+    def _connected(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                connection.connect(self._path)
+                break
+            except (FileNotFoundError, ConnectionRefusedError):  # it isn't listening yet
+                if self._process.poll() is not None:
+                    raise
+                if time.monotonic() > deadline:
+                    raise TimeoutError from None
+                time.sleep(0.005)
+        # The system's own time limit: Python's would ask whether there is something to read before each reading.
+        seconds, rest = divmod(self._timeout, 1)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), int(rest * 1e6)))
+        return connection
 
     def _death(self, error: Exception) -> ProcessError:
         try:

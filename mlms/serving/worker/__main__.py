@@ -8,6 +8,7 @@ started it.
 import faulthandler
 import importlib.util
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -92,22 +93,23 @@ def answer(outputs):
 
 def serve(connection, host):
     """Answer one connection until it hangs up."""
+    channel = wire.Channel(connection)
     with connection:
         while True:
             try:
-                header, arrays = wire.receive(connection)
-            except EOFError:
+                header, arrays = channel.receive()
+            except (EOFError, OSError):
                 return
             try:
                 reply, outputs = getattr(host, header["do"])(header, arrays)
             except Exception as error:
                 reply, outputs = {"error": described(error)}, {}
             try:
-                wire.send(connection, reply, outputs)
+                channel.send(reply, outputs)
             except TypeError as error:  # an answer that can't be sent is the model's
-                wire.send(connection, {"error": described(error)}, {})
+                channel.send({"error": described(error)}, {})
             except OSError:
-                return  # the other side has hung up
+                return
 
 
 def described(error):
@@ -135,15 +137,17 @@ def module_at(path):
     return module
 
 
-def end_with_parent():
+def end_with_parent(folder):
+    """The folder is removed by the parent, but for one that was killed."""
     while os.read(0, 4096):
         pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
 def main(path, module):
     faulthandler.enable()
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(os.path.dirname(path),), daemon=True).start()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
@@ -151,8 +155,9 @@ def main(path, module):
     try:
         host = Host(module_at(module))
     except Exception as error:
-        wire.receive(connection)
-        wire.send(connection, {"error": described(error)}, {})
+        channel = wire.Channel(connection)
+        channel.receive()
+        channel.send({"error": described(error)}, {})
         return
     threading.Thread(target=serve, args=(connection, host), daemon=True).start()
     while True:

@@ -29,10 +29,15 @@ def load(model, weights, device, options):
     if options.get("load") == "die":
         print("last words", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
+    if options.get("dtype", "float32") != "float32":
+        raise ValueError("linear models have no dtype {}".format(options["dtype"]), "use float32")
     spec = model["inputs"][0]
     if weights is not None:
-        with np.load(weights) as stored:
-            matrix = stored["matrix"]
+        try:
+            with np.load(weights) as stored:
+                matrix = stored["matrix"]
+        except (ValueError, EOFError) as error:
+            raise ValueError("{} holds no matrix: {}".format(weights, error), "write it with numpy.savez") from error
     else:
         size = int(np.prod(spec["shape"]))
         matrix = np.random.RandomState(model["seed"]).standard_normal((size, 10)).astype(np.float32)

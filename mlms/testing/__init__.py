@@ -1,0 +1,14 @@
+"""What the tests of a plugin run: each rule that mlms has for a kind of component, as pytest's test methods.
+
+A test module imports the contract of its kind, derives a class whose name begins with ``Test`` from it, and says in its
+attributes what is tested. This is the one package of mlms that needs pytest.
+"""
+
+import pytest
+
+_MODULES = ("components", "frameworks")
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
+
+from mlms.testing.frameworks import FrameworkContract  # noqa: E402
+
+__all__ = ["FrameworkContract"]
