@@ -18,6 +18,9 @@ HELD = 8
 WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct")
 """Layers that a Caffe network can't run without weights."""
 
+Span = tuple[str, str, int, int, Mapping[str, Any]]
+"""Name, level, start and end (ns of perf_counter_ns), attributes."""
+
 
 def devices() -> Sequence[str]:
     return ["cpu"]
@@ -58,7 +61,7 @@ def reader(weights: str | None, files: Mapping[str, str], fusion: bool, winograd
     if weights is None:
         raise ValueError("OpenCV's models have no random weights", "name a .caffemodel or an .onnx file as weights")
     path = Path(weights)
-    prototxt = files.get("prototxt")
+    prototxt = files.get("prototxt") if path.suffix == ".caffemodel" else None
     if path.suffix == ".caffemodel" and prototxt is None:
         raise ValueError(
             f"'{path.name}' has the weights of a Caffe model, but not its network",
@@ -72,10 +75,7 @@ def reader(weights: str | None, files: Mapping[str, str], fusion: bool, winograd
 
     def read() -> cv2.dnn.Net:
         try:
-            if path.suffix == ".onnx":
-                net = cv2.dnn.readNetFromONNX(weights)
-            else:
-                net = cv2.dnn.readNetFromCaffe(prototxt, weights)
+            net = cv2.dnn.readNetFromONNX(weights) if prototxt is None else cv2.dnn.readNetFromCaffe(prototxt, weights)
         except cv2.error as error:
             which = path.name if prototxt is None else f"{Path(prototxt).name}' and '{path.name}"
             raise ValueError(
@@ -238,7 +238,7 @@ class Model:
         """OpenCV times its layers at all times, so nothing is to be switched on."""
         yield Watched(self, level != "framework")
 
-    def watched(self, batch: Mapping[str, np.ndarray], layers: bool) -> tuple[dict[str, np.ndarray], list[Any]]:
+    def watched(self, batch: Mapping[str, np.ndarray], layers: bool) -> tuple[dict[str, np.ndarray], list[Span]]:
         """Outputs and spans."""
         shape = self._checked(batch)
         if not shape[0][0]:
@@ -251,7 +251,7 @@ class Model:
         middle = perf_counter_ns()
         outputs = dict(zip(self._outputs, net.forward(self._outputs), strict=True))
         end = perf_counter_ns()
-        spans = [("setInput", "framework", begin, middle, {}), ("forward", "framework", middle, end, {})]
+        spans: list[Span] = [("setInput", "framework", begin, middle, {}), ("forward", "framework", middle, end, {})]
         if layers:
             spans += self._layer_spans(net, shape, middle, end)
         nets.give(shape, net)
@@ -288,7 +288,7 @@ class Model:
 
     def _layer_spans(
         self, net: cv2.dnn.Net, shapes: tuple[tuple[int, ...], ...], start: int, end: int
-    ) -> Iterator[tuple[str, str, int, int, Mapping[str, Any]]]:
+    ) -> Iterator[Span]:
         """The layers that ran, one after the other from ``start`` on: OpenCV tells durations alone.
 
         A layer that was fused into the one before has none.
@@ -321,14 +321,14 @@ class Watched:
 
     def __init__(self, model: Model, layers: bool) -> None:
         self._model, self._layers = model, layers
-        self._spans: list[list[Any]] = []
+        self._spans: list[list[Span]] = []
 
     def predict(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         outputs, spans = self._model.watched(batch, self._layers)
         self._spans.append(spans)
         return outputs
 
-    def take(self) -> list[list[Any]]:
+    def take(self) -> list[list[Span]]:
         taken, self._spans = self._spans, []
         return taken
 

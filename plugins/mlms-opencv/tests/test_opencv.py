@@ -264,9 +264,13 @@ def test_bad_caffe_files(network: Any, weights: Any, message: str, tmp_path: Pat
     prototxt, caffemodel = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
     prototxt.write_bytes(text if network is None else network)
     caffemodel.write_bytes(CAFFEMODEL.read_bytes() if weights is None else weights)
-    before = cv2.utils.logging.getLogLevel()
     with refused(message):
         load_caffe(prototxt, caffemodel)
+
+
+def test_log_level_is_put_back() -> None:
+    before = cv2.utils.logging.getLogLevel()
+    load_caffe().close()
     assert cv2.utils.logging.getLogLevel() == before
 
 
