@@ -11,6 +11,7 @@ from jaxlib.mlir.dialects import stablehlo
 from .function import Function, matched, named
 
 MEND = "write the file with jax.export.export(jax.jit(f))(...).serialize()"
+NEWER = "raise jax in the framework asset's requirements, or export with an older JAX"
 
 
 def exported(model, weights, place, options):
@@ -25,15 +26,23 @@ def exported(model, weights, place, options):
     try:
         found = export.deserialize(content)
     except Exception as error:  # flatbuffers raises anything on bytes that are none of its own
-        text = str(error)
-        if "ersion" in text:
-            raise ValueError(
-                f"{name} can't be read by JAX {jax.__version__}: {text}",
-                "raise jax in the framework asset's requirements, or export with an older JAX",
-            ) from error
         raise ValueError(
-            f"{name} is no function exported by jax.export ({type(error).__name__}: {text})", MEND
+            f"{name} is no function exported by jax.export, or one by a JAX that JAX {jax.__version__} can't read "
+            f"({type(error).__name__}: {error})",
+            MEND,
         ) from error
+    newest = export.maximum_supported_calling_convention_version
+    if found.calling_convention_version > newest:  # JAX itself doesn't look
+        raise ValueError(
+            f"{name} has calling convention version {found.calling_convention_version}, "
+            f"JAX {jax.__version__} knows {newest} at most",
+            NEWER,
+        )
+    try:
+        parameters, size = _constants(found.mlir_module_serialized)
+    except Exception as error:  # MLIR's own, which is no public class
+        written = found.mlir_module_serialized[4:40].partition(b"\0")[0].decode("ascii", "replace")
+        raise ValueError(f"{name} holds {written}, which JAX {jax.__version__} can't read", NEWER) from error
     platform = "cuda" if place.platform == "gpu" else place.platform
     if platform not in found.platforms:
         raise ValueError(
@@ -49,7 +58,6 @@ def exported(model, weights, place, options):
         positional, keyword = found.in_tree.unflatten([arrays[place] for place in places])
         return found.call(*positional, **keyword)
 
-    parameters, size = _constants(found.mlir_module_serialized)
     inputs = [(each["name"], *specs[place][1:]) for each, place in zip(model["inputs"], order, strict=True)]
     return Function(run, inputs, parameters, size)
 
