@@ -32,7 +32,6 @@ class Usage:
             self.major_faults - before.major_faults,
         )
 
-
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.cpu_s + other.cpu_s, self.minor_faults + other.minor_faults, self.major_faults + other.major_faults
@@ -80,9 +79,9 @@ def _usage_of(process: int) -> Usage:
         cpu_s, minor, major = times.user + times.system, 0, 0
         stat = _PROC / str(process) / "stat"
         if stat.is_file():
-            # Its clock of processor time (clock_getcpuclockid(3)) has nanoseconds, where /proc has hundredths of a
-            # second. u_s = time.clock_gettime_ns((~process << 3) | 2) / 1e9 elds =
-            # stat.read_bytes().rpartition(b")")[2].split() nor, major = int(fields[_MINOR_FAULTS]),
-            # int(fields[_MAJOR_FAULTS])
+            # Its clock of processor time (clock_getcpuclockid(3)) has nanoseconds, where /proc has only hundredths.
+            cpu_s = time.clock_gettime_ns((~process << 3) | 2) / 1e9
+            fields = stat.read_bytes().rpartition(b")")[2].split()
+            minor, major = int(fields[_MINOR_FAULTS]), int(fields[_MAJOR_FAULTS])
         return Usage(cpu_s, minor, major)
     return Usage(0.0, 0, 0)

@@ -39,8 +39,9 @@ class Sampled:
 
     level: str = "hardware"
 
-    def __init__(self, name: str, source: str, interval_s: float, device_uuid: str | None, worker_pid: int | None) ->
-    None:
+    def __init__(
+        self, name: str, source: str, interval_s: float, device_uuid: str | None, worker_pid: int | None
+    ) -> None:
         self.name = name
         self.source = source
         self.interval_s = interval_s
