@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_spans_are_the_layers_in_order_and_within_the_prediction(worker: Worker)
             *["fc1", "fc1_bias", "relu3", "fc2", "fc2_bias"],
         ]
         assert {layer[1] for layer in layers} == {"layer"}
-        assert all(before[3] <= after[2] for before, after in zip(layers, layers[1:], strict=False))
+        assert all(before[3] <= after[2] for before, after in pairwise(layers))
         assert start <= layers[0][2]
         assert layers[-1][3] <= end
         assert layers[0][4]["mlms.layer.type"] == "Convolution"
@@ -111,7 +112,7 @@ def test_what_does_not_fit_is_refused(worker: Worker) -> None:
 def test_an_onnx_file_that_cntk_can_not_read(worker: Worker, tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes(b"rubbish")
-    with pytest.raises(InputError, match="model.onnx"):
+    with pytest.raises(InputError, match=r"model\.onnx"):
         load(worker, str(file))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_spans_are_the_layers_in_order_and_within_the_prediction(worker: Worker)
             "sg_mkldnn_fully_connected_1",
         ]
         assert {layer[1] for layer in layers} == {"layer"}
-        assert all(before[3] <= after[2] for before, after in zip(layers, layers[1:], strict=False))
+        assert all(before[3] <= after[2] for before, after in pairwise(layers))
         assert start <= layers[0][2] + 1_000_000  # of the time of day, in µs
         assert layers[-1][3] <= end + 1_000_000  # of the time of day, in µs
         assert layers[0][4]["mlms.layer.type"] == "_sg_mkldnn_conv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def load(path: Path = FILE, device: str = "cuda:0", **options: Any) -> Any:
 
 @without_gpu
 def test_no_gpu_says_what_is_missing() -> None:
-    with pytest.raises(ValueError, match="cuda-python|NVIDIA driver|NVIDIA GPU") as refused:
+    with pytest.raises(ValueError, match=r"cuda-python|NVIDIA driver|NVIDIA GPU") as refused:
         serving.devices()
     assert refused.value.args[1]
 
@@ -87,7 +88,7 @@ def test_layers_come_in_their_order() -> None:
         watched.predict(batch)
         (spans,) = watched.take()
     assert spans
-    assert all(before[3] == after[2] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[3] == after[2] for before, after in pairwise(spans))
     with pytest.raises(ValueError, match="batches of 1 to 8"):
         model.predict({"image": np.zeros((9, 1, 8, 8), np.float32)})
     model.close()
