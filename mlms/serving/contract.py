@@ -36,7 +36,10 @@ class ServingModule(Protocol):
     """A module (or package) with these functions."""
 
     def devices(self) -> Sequence[str]:
-        """The devices that models can run on here: "cpu", "cuda:0", ... The one to prefer comes first."""
+        """The devices that models can run on here: "cpu", "cuda:0", ... The one to prefer comes first.
+
+        None, or a ``ValueError`` that says what is missing, where there is none.
+        """
         ...
 
     def describe(self) -> Mapping[str, Any]:

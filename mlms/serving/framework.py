@@ -85,8 +85,8 @@ class ServedFramework:
         self, told: Mapping[str, Any], weights: str | None, device: str, options: Mapping[str, Any]
     ) -> ServedPredictor:
         module = self._imported()
-        place = resolve(device, module.devices(), self._name)
         try:
+            place = resolve(device, module.devices(), self._name)
             served = module.load(told, weights, place, options)
         except ValueError as error:
             raise refusal(error) from error
@@ -136,7 +136,10 @@ def resolve(device: str, devices: Sequence[str], framework: str) -> str:
         DeviceError: there is no such device.
     """
     if not devices:
-        raise DeviceError(f"framework '{framework}' finds no device here that it runs on", hint="see its README")
+        raise DeviceError(
+            f"framework '{framework}' finds no device on this machine that it runs on",
+            hint="see what hardware and drivers it needs, or use another framework here",
+        )
     if device == "auto":
         return devices[0]
     named = [each for each in devices if each == device or each.startswith(f"{device}:")]  # "cuda" is the first of them

@@ -210,3 +210,16 @@ def test_a_worker_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     process.wait()
     process.stdout.close()
     worker.wait(10)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_device_here(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nowhere.py").write_text("def devices():\n    return []\n")
+    (tmp_path / "missing.py").write_text('def devices():\n    raise ValueError("no driver", "install it")\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    environment = this_environment() if place == "worker" else None
+    with pytest.raises(DeviceError, match="'served' finds no device on this machine"):
+        ServedFramework("served", "nowhere", (), environment).load(asset(), None, "auto", {})
+    with pytest.raises(InputError, match="no driver") as refused:
+        ServedFramework("served", "missing", (), environment).load(asset(), None, "auto", {})
+    assert refused.value.hint == "install it"

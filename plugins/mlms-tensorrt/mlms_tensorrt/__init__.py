@@ -1,0 +1,1 @@
+"""NVIDIA TensorRT as a framework of mlms."""
