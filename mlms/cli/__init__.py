@@ -25,6 +25,7 @@ COMMANDS = {
     "analyze": "Show where the time of a finished run goes.",
     "export": "Write finished runs in the formats of other tools.",
     "trace": "Show, export, send and open the traces of finished runs.",
+    "agent": "Serve models to other programs and machines.",
     "init": "Write a starter manifest or asset.",
     "schema": "Print a JSON Schema.",
     "plugins": "List the installed plugins.",

@@ -16,9 +16,6 @@ from mlms.tracing.recorder import Part
 if TYPE_CHECKING:
     from mlms.tracing.recorder import Recorder
 
-HELD = 20_000
-"""So many spans are nested at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reported:
@@ -54,7 +51,7 @@ class Reports:
             if start < end:
                 call = calls[each.name] = calls.get(each.name, -1) + 1
                 self._intervals.append((start, end, self._identifier(each, call)))
-        if len(self._intervals) >= HELD:
+        if len(self._intervals) >= self._recorder.reported_at_once:
             self.flush()
 
     def flush(self) -> None:
