@@ -29,7 +29,7 @@ class Reported:
 
 
 class Reports:
-    """Adds predictions, made one after the other, and what was reported of them to a recorder.
+    """Adds predictions, made one after the other, and what was reported of them to a recorder, as of this thread.
 
     Not for the hot path. What was added is in the recorder once ``flush`` was called.
     """
@@ -38,6 +38,7 @@ class Reports:
         """``prediction`` is the interned name of a prediction."""
         self._recorder = recorder
         self._prediction = prediction
+        self._thread = threading.get_ident()
         self._identifiers: dict[str, int] = {}
         self._intervals: list[tuple[int, int, int]] = []
         self._key = 0
@@ -62,7 +63,7 @@ class Reports:
         self._intervals.clear()
         events, interval = nested_events(start, end, identifier)
         self._key -= len(start)  # below the keys of spans that were recorded as they ran
-        self._recorder.add(Part(threading.get_ident(), events, self._key + interval))
+        self._recorder.add(Part(self._thread, events, self._key + interval))
 
     def _identifier(self, each: Reported, call: int) -> int:
         attributes = dict(each.attributes)
