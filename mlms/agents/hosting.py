@@ -46,6 +46,10 @@ class Refusal(Exception):
         self.message = message
 
 
+class Closed(Exception):
+    """The model was unloaded, or loaded anew, after it was looked up."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
     """An output as it is told to callers: ``shape`` has the batch first; -1 is free."""
@@ -239,6 +243,10 @@ class Hosted:
 
         A model that is observed is slower. So it is observed for as long as callers ask for levels below "framework",
         one prediction at a time, and as others call it, it isn't any more.
+
+        Raises:
+            Closed: the host has dropped it meanwhile.
+            MlmsError: it failed.
         """
         deepest = min(level, self._levels[-1], DEEPEST, key=depth)
         if depth(deepest) > depth("framework") and isinstance(self._model.predictor, Observable):
@@ -267,7 +275,7 @@ class Hosted:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Refusal("UNAVAILABLE", f"model '{self.name}' is not ready: unloaded")
+            raise Closed
 
     def _watched(self, level: str, batch: Batch) -> _Watching:
         self._check_open()

@@ -9,7 +9,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from mlms.agents import protocol
-from mlms.agents.hosting import AgentSpan, Host, Hosted, Refusal
+from mlms.agents.hosting import AgentSpan, Closed, Host, Hosted, Refusal
 from mlms.agents.tensors import NAMES, from_contents, from_raw, to_raw
 from mlms.errors import MlmsError
 from mlms.tracing.attributes import dumps
@@ -41,14 +41,18 @@ def infer(host: Host, arrived: int, data: bytes, metadata: Mapping[str, str]) ->
         request, raw = protocol.parse_infer(data)
     except ValueError as error:
         raise Refusal("INVALID_ARGUMENT", str(error)) from None
-    hosted = host.hosted(request.model_name, request.model_version)
     level = _level(request.parameters)
-    batch = _batch(hosted, request, raw)
-    spans: list[AgentSpan] = [("decode", "framework", start, perf_counter_ns(), {})]
-    try:
-        outputs, predicted = hosted.predict(batch, level)
-    except MlmsError as error:
-        raise host.told(hosted, error) from error
+    while True:
+        hosted = host.hosted(request.model_name, request.model_version)
+        batch = _batch(hosted, request, raw)
+        spans: list[AgentSpan] = [("decode", "framework", start, perf_counter_ns(), {})]
+        try:
+            outputs, predicted = hosted.predict(batch, level)
+            break
+        except Closed:
+            continue  # another took its place, or none is there any more
+        except MlmsError as error:
+            raise host.told(hosted, error) from error
     start = perf_counter_ns()
     response, contents = _response(hosted, request, outputs)
     if depth(level) >= depth("framework"):

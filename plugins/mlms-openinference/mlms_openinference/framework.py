@@ -101,25 +101,19 @@ def _ask_about(server: Server, model: ModelAsset, options: Mapping[str, Any]) ->
 
 
 def _compare(server: Server, name: str, inputs: Sequence[TensorSpec], told: Sequence[Any]) -> dict[str, str]:
-    """The datatype that each input is sent as. A server that says nothing of its inputs is believed."""
+    """The datatype of each input, as both sides have it. A server that says nothing of its inputs is believed."""
     wanted = {spec.name: (DATATYPES[spec.dtype], (None, *spec.shape)) for spec in inputs}
     found = {tensor.name: (tensor.datatype, tuple(tensor.shape)) for tensor in told}
-    if not found:
-        return {input_: datatype for input_, (datatype, _) in wanted.items()}
     agree = wanted.keys() == found.keys() and all(
-        _same_datatype(wanted[input_][0], found[input_][0]) and _same_shape(wanted[input_][1], found[input_][1])
-        for input_ in wanted
+        datatype == found[input_][0] and _same_shape(shape, found[input_][1])
+        for input_, (datatype, shape) in wanted.items()
     )
-    if not agree:
+    if found and not agree:
         raise InputError(
             f"{server.about} takes {_shown(found)} for model '{name}', but the asset says {_shown(wanted)}",
             hint="make the asset's input what the server takes, or name another model in the option model",
         )
-    return {input_: datatype for input_, (datatype, _) in found.items()}
-
-
-def _same_datatype(wanted: str, found: str) -> bool:
-    return found == wanted or (wanted == "FP32" and found == "BF16")
+    return {input_: datatype for input_, (datatype, _) in wanted.items()}
 
 
 def _same_shape(wanted: Sequence[int | None], found: Sequence[int]) -> bool:

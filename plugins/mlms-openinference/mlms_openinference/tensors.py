@@ -21,7 +21,7 @@ DATATYPES = {
     "float32": "FP32",
     "float64": "FP64",
 }
-"""By NumPy's name. Besides these there are BYTES, and BF16, which is float32 on this side."""
+"""By NumPy's name. Besides these there are BYTES, and BF16, which comes as float32."""
 DTYPES = {datatype: name for name, datatype in DATATYPES.items()}
 
 CONTENTS = {
