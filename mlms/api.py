@@ -12,6 +12,7 @@ results[0].latencies         # a polars data frame
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from mlms.manifests.fetch import FetchSettings
 from mlms.manifests.reader import Document, parse_document, read_document
 from mlms.manifests.resolver import resolve
 from mlms.manifests.schema import check
-from mlms.manifests.types import Plan
+from mlms.manifests.types import Evaluation, Plan
 from mlms.progress import Progress, Silent
 from mlms.runs.directory import check_writable, root_from
 from mlms.runs.partial import remove_abandoned
@@ -37,6 +38,7 @@ from mlms.runs.store import find, finished_runs, scan
 if TYPE_CHECKING:
     import polars as pl
 
+    from mlms.agents.server import Endpoint
     from mlms.analysis import comparison
     from mlms.analysis.across_stack.overview import Overview
     from mlms.executor.agreeing import Agreed
@@ -347,6 +349,59 @@ def predict(
     fetch = FetchSettings.from_environment(mirror=settings.mirror, offline=settings.offline)
     paths = [Path(file) for file in files]
     yield from predict_files(evaluation, paths, load_plugins(), catalog.labels, fetch, progress or Silent())
+
+
+@contextmanager
+def serve(
+    models: Sequence[str],
+    endpoint: Endpoint,
+    *,
+    every: bool = False,
+    device: str = "cpu",
+    disclose: bool = False,
+    assets: Sequence[str | Path] = (),
+    settings: Settings = Settings(),
+    progress: Progress | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> Iterator[str]:
+    """An agent that answers callers of the Open Inference Protocol for as long as the context is open; gives its URL.
+
+    ``models`` are loaded, and callers may unload and load these and no others. With ``every``, instead, callers may
+    load any model of the catalog, and none is at first. ``log`` takes what callers aren't told of failures.
+
+    Raises:
+        MlmsError: it can't listen at the endpoint, or a model can't be loaded.
+    """
+    from mlms.agents.hosting import Host
+    from mlms.agents.server import serving
+
+    if bool(models) == every:
+        raise InputError(
+            "there is no model to serve" if not every else "the models are given twice",
+            hint="name models, or let callers load any of the catalog with --all",
+        )
+    catalog = load_catalog(assets)
+    listed = list(dict.fromkeys(entry.name for entry in catalog.entries("model"))) if every else list(models)
+
+    def find_model(reference: str) -> Evaluation:
+        manifest = {"kind": "manifest", "schema_version": 1, "name": "agent", "model": reference, "device": device}
+        (evaluation,) = _resolve(manifest | {"dataset": "synthetic"}, catalog, (), check=False).evaluations
+        return evaluation
+
+    fetch = FetchSettings.from_environment(mirror=settings.mirror, offline=settings.offline)
+    host = Host(
+        listed,
+        find_model,
+        load_plugins(),
+        catalog.labels,
+        fetch,
+        progress or Silent(),
+        at_start=not every,
+        disclose=disclose,
+        log=log,
+    )
+    with serving(host, endpoint) as url:
+        yield url
 
 
 def open_run(reference: str | Path, *, output: str | Path | None = None) -> Run:

@@ -26,6 +26,7 @@ COMMANDS = {
     "analyze": "Show where the time of a finished run goes.",
     "export": "Write finished runs in the formats of other tools.",
     "trace": "Show, export, send and open the traces of finished runs.",
+    "agent": "Serve models to other programs and machines.",
     "init": "Write a starter manifest or asset.",
     "env": "Make, list and remove the virtual environments that frameworks run in.",
     "schema": "Print a JSON Schema.",

@@ -21,21 +21,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The live objects of one evaluation."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundFramework:
+    """A live framework: all that loading a model takes."""
 
     framework: Framework
     framework_plugin: Plugin
     installed: str
     """The installed version of the framework's distribution."""
+    context: Context
+    """What the components were told, for those that are made later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound(BoundFramework):
+    """The live objects of one evaluation."""
+
     dataset: Dataset
     preprocess: tuple[Stage, ...]
     postprocess: tuple[Stage, ...]
     task: Task
     metrics: Mapping[str, Metric]
-    context: Context
-    """What the components were told, for those that are made later."""
 
 
 def bind(
@@ -49,6 +55,29 @@ def bind(
         VersionError: it is, in a version that the model refuses.
         PluginError: a component can't be made; it names the plugin.
     """
+    runtime = bind_framework(evaluation, components, labels, progress)
+    model, dataset, context = evaluation.model, evaluation.dataset, runtime.context
+    _check_level(evaluation, runtime.framework)
+    return Bound(
+        framework=runtime.framework,
+        framework_plugin=runtime.framework_plugin,
+        installed=runtime.installed,
+        context=context,
+        dataset=make(components.datasets.get(dataset.reader.name), dataset.reader.options, context),
+        # Synthetic samples are made in the shape of the model's input, so there is nothing to preprocess.
+        preprocess=()
+        if dataset.name == SYNTHETIC
+        else make_stages("preprocess", model.preprocess, components, context),
+        postprocess=make_stages("postprocess", model.postprocess, components, context),
+        task=make(components.tasks.get(model.task), {}, context),
+        metrics={name: make(components.metrics.get(name), {}, context) for name in evaluation.metrics},
+    )
+
+
+def bind_framework(
+    evaluation: Evaluation, components: Components, labels: Callable[[str], tuple[str, ...]], progress: Progress
+) -> BoundFramework:
+    """Make the framework alone, for who only loads the model; all names are checked. Raises what ``bind`` raises."""
     check_references(evaluation, components)
     model, dataset = evaluation.model, evaluation.dataset
     environment = provide_environment(evaluation.framework, progress)
@@ -62,20 +91,10 @@ def bind(
         answer_timeout=evaluation.framework.environment.answer_timeout,
     )
     framework = components.frameworks.get(evaluation.framework.component)
-    runtime = make(framework, evaluation.options, context)
-    _check_level(evaluation, runtime)
-    return Bound(
-        framework=runtime,
+    return BoundFramework(
+        framework=make(framework, evaluation.options, context),
         framework_plugin=framework.plugin,
         installed=installed,
-        dataset=make(components.datasets.get(dataset.reader.name), dataset.reader.options, context),
-        # Synthetic samples are made in the shape of the model's input, so there is nothing to preprocess.
-        preprocess=()
-        if dataset.name == SYNTHETIC
-        else make_stages("preprocess", model.preprocess, components, context),
-        postprocess=make_stages("postprocess", model.postprocess, components, context),
-        task=make(components.tasks.get(model.task), {}, context),
-        metrics={name: make(components.metrics.get(name), {}, context) for name in evaluation.metrics},
         context=context,
     )
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mlms.errors import MlmsError, ModelError
-from mlms.executor.binding import Bound
+from mlms.executor.binding import BoundFramework
 from mlms.executor.provision import WeightsFile
 from mlms.hooks.blame import blaming
 from mlms.hooks.types import Batch, Checkpoints, Observable, Outputs, Predictor, Watched
@@ -80,7 +80,7 @@ def _checkpoint(watched: Watched, recorder: Recorder) -> Callable[[], None]:
     return checkpoint
 
 
-def load_model(evaluation: Evaluation, bound: Bound, weights: WeightsFile, progress: Progress) -> LoadedModel:
+def load_model(evaluation: Evaluation, bound: BoundFramework, weights: WeightsFile, progress: Progress) -> LoadedModel:
     """Load the model.
 
     Raises:

@@ -14,7 +14,7 @@ from mlms.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Verified weights. ``origin`` is "url", "file" or "random"; ``path`` is None for random ones.
+    """Verified weights. ``origin`` is "url", "file", "random" or "served"; ``path`` is None for the last two.
 
     ``files`` are the paths of the model's further files, by name, verified as well.
     """
@@ -56,4 +56,4 @@ def _provide(file: Weights, what: str, settings: FetchSettings, progress: Progre
                 hint="restore the file, or mend the asset's sha256 if the new bytes are meant",
             )
         return WeightsFile("file", file.file.name, file.file, digest)
-    return WeightsFile("random", None, None, None)
+    return WeightsFile("random" if file.random else "served", None, None, None)

@@ -58,7 +58,7 @@ class Origin:
 
 
 def model_asset(data: Mapping[str, Any], origin: Origin) -> ModelAsset:
-    source = data["source"]
+    source = data.get("source", {})  # a model that is served elsewhere has none
     return ModelAsset(
         **_common(data, origin),
         task=data["task"],
@@ -66,7 +66,7 @@ def model_asset(data: Mapping[str, Any], origin: Origin) -> ModelAsset:
         source=Source(
             factory=source.get("factory"),
             arguments=source.get("arguments", {}),
-            weights=weights(source["weights"], origin, "source", "weights"),
+            weights=weights(source["weights"], origin, "source", "weights") if source else Weights(),
             files={
                 name: weights(given, origin, "source", "files", name) for name, given in source.get("files", {}).items()
             },

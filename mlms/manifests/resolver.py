@@ -119,7 +119,7 @@ class _Resolver:
         if isinstance(entry, str):
             with self.at(pointer):
                 return [self.catalog.model(entry)]
-        if "source" in entry:
+        if "task" in entry:
             return [model_asset(entry, self.origin)]
         every = self.catalog.entries("model")
         names = dict.fromkeys(item.name for item in every if set(entry["tags"]) <= set(item.tags))

@@ -39,7 +39,8 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where the parameters come from; exactly one of ``url``, ``file`` and ``seed`` is set.
+    """Where the parameters come from; exactly one of ``url``, ``file`` and ``seed`` is set, or none where the model is
+    served elsewhere and they stay there.
 
     ``seed`` means random initialisation: such a run measures performance only.
     """

@@ -19,6 +19,7 @@ from mlms.tracing.events import ENTER, EXIT, FAILED, Buffer, new_events
 from mlms.tracing.observations import Activities, Counter
 
 SPILL_BYTES = 256 << 20
+REPORTED_AT_ONCE = 20_000
 EVENT_BYTES = 48
 """What an event in a buffer takes at most: in Python, two places in a list and an object for the time."""
 
@@ -67,6 +68,8 @@ class Recorder:
         self.counters: list[Counter] = []
         self.activities: list[Activities] = []
         self.notes: list[str] = []
+        self.reported_at_once = REPORTED_AT_ONCE
+        """So many spans that a runtime reports are nested at once; 1 has them here with each prediction."""
         self.events = new_events()
         self._spill = spill
         self._spill_bytes = spill_bytes
@@ -127,6 +130,16 @@ class Recorder:
                 yield Part(thread, arrays["events"], arrays["keys"])
         yield from self._added
         yield from (_part(buffer) for buffer in self.events.buffers() if len(buffer))
+
+    def take(self) -> list[Part]:
+        """The same, forgetting it: for who looks after each prediction. Nothing may be recorded meanwhile."""
+        taken = list(self.parts())
+        for buffer in self.events.buffers():
+            buffer.clear()
+        self._spilled.clear()
+        self._added.clear()
+        self._added_bytes = 0
+        return taken
 
     def _held(self) -> int:
         """Bytes in memory."""

@@ -16,9 +16,6 @@ from mlms.tracing.recorder import Part
 if TYPE_CHECKING:
     from mlms.tracing.recorder import Recorder
 
-HELD = 20_000
-"""So many spans are nested at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reported:
@@ -32,7 +29,7 @@ class Reported:
 
 
 class Reports:
-    """Adds predictions, made one after the other, and what was reported of them to a recorder.
+    """Adds predictions, made one after the other, and what was reported of them to a recorder, as of this thread.
 
     Not for the hot path. What was added is in the recorder once ``flush`` was called.
     """
@@ -41,6 +38,7 @@ class Reports:
         """``prediction`` is the interned name of a prediction."""
         self._recorder = recorder
         self._prediction = prediction
+        self._thread = threading.get_ident()
         self._identifiers: dict[str, int] = {}
         self._intervals: list[tuple[int, int, int]] = []
         self._key = 0
@@ -54,7 +52,7 @@ class Reports:
             if start < end:
                 call = calls[each.name] = calls.get(each.name, -1) + 1
                 self._intervals.append((start, end, self._identifier(each, call)))
-        if len(self._intervals) >= HELD:
+        if len(self._intervals) >= self._recorder.reported_at_once:
             self.flush()
 
     def flush(self) -> None:
@@ -65,7 +63,7 @@ class Reports:
         self._intervals.clear()
         events, interval = nested_events(start, end, identifier)
         self._key -= len(start)  # below the keys of spans that were recorded as they ran
-        self._recorder.add(Part(threading.get_ident(), events, self._key + interval))
+        self._recorder.add(Part(self._thread, events, self._key + interval))
 
     def _identifier(self, each: Reported, call: int) -> int:
         attributes = dict(each.attributes)
