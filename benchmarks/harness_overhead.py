@@ -216,7 +216,7 @@ def real_model(folder: Path, rounds: int) -> tuple[float, float, list[float]]:
     manifest = {"kind": "manifest", "name": "overhead", "model": "resnet18", "dataset": "synthetic", "device": "cpu"}
     plan = api.plan({**manifest, "weights": "random"})
     evaluation, settings = plan.evaluations[0], FetchSettings.from_environment(offline=True)
-    bound = bind(evaluation, api.load_plugins(), api.load_catalog().labels)
+    bound = bind(evaluation, api.load_plugins(), api.load_catalog().labels, Silent())
     model = load_model(evaluation, bound, provision_weights(evaluation.model, settings, Silent()), Silent())
     module = model.predictor.module  # type: ignore[attr-defined]  # the very same one, so nothing else can differ
     image = bound.dataset[0].value[np.newaxis]

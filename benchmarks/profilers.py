@@ -130,7 +130,7 @@ def digits() -> tuple[LoadedModel, Batch]:
     """digits-cnn on one thread, and a batch of one sample."""
     manifest = {"kind": "manifest", "name": "profilers", "model": "digits-cnn", "dataset": "digits-test"}
     evaluation = api.plan({**manifest, "device": "cpu", "threads": 1}).evaluations[0]
-    bound = bind(evaluation, api.load_plugins(), api.load_catalog().labels)
+    bound = bind(evaluation, api.load_plugins(), api.load_catalog().labels, Silent())
     settings = FetchSettings.from_environment(offline=True)
     model = load_model(evaluation, bound, provision_weights(evaluation.model, settings, Silent()), Silent())
     value: Any = bound.dataset[0].value

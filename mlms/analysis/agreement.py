@@ -82,13 +82,15 @@ def _output(
         difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
     difference = np.where(np.isnan(difference), np.inf, difference)
     scale = np.nan_to_num(np.abs(b), posinf=0.0)
+    with np.errstate(over="ignore"):
+        relative = difference / np.maximum(scale, atol or np.finfo(np.float64).tiny)
     by_sample = difference.reshape(len(a), -1).max(axis=1, initial=0.0)
     classes = a.ndim == 2 and a.shape[1] > 1
     return OutputAgreement(
         name=name,
         reference=other,
         max_abs=float(by_sample.max()),
-        max_rel=float((difference / np.maximum(scale, atol or np.finfo(np.float64).tiny)).max(initial=0.0)),
+        max_rel=float(relative.max(initial=0.0)),
         outside=float((difference > atol + rtol * scale).mean()) if difference.size else 0.0,
         top1=float((a.argmax(axis=1) == b.argmax(axis=1)).mean()) if classes else None,
         worst=int(by_sample.argmax()),

@@ -86,7 +86,7 @@ def resources(
     with blaming(f"model '{model.name}' failed to account for itself", ModelError):
         if isinstance(predictor, TracksDeviceMemory):
             device_peak = predictor.device_peak_bytes()
-        peak = peak_rss()  # before counting operations, which takes memory of its own
+        peak = peak_rss(described.get("worker_pid"))  # before counting operations, which takes memory of its own
         if isinstance(predictor, CountsFlops):
             flops = predictor.flops(batch)
     model_bytes = described.get("size_bytes")

@@ -117,7 +117,12 @@ def _execute(
                     loaded = load_samples(evaluation, bound, total, progress)
                 some = batch_of(loaded, tuple(range(min(evaluation.batch_size, len(loaded)))))
                 about = model.describe()
-                where = replace(bound.context, device=about.get("device"), device_uuid=about.get("device_uuid"))
+                where = replace(
+                    bound.context,
+                    device=about.get("device"),
+                    device_uuid=about.get("device_uuid"),
+                    worker_pid=about.get("worker_pid"),
+                )
                 passes = Passes(
                     evaluation, model, loaded, total, some, tracing, folder, session.components, where, progress
                 )

@@ -114,7 +114,7 @@ class Passes:
         evaluation, model = self.evaluation, self.model
         folder = self.folder / level
         folder.mkdir()
-        recorder, region = Recorder(folder), MeasuredRegion(evaluation.execution.gc)
+        recorder, region = Recorder(folder), MeasuredRegion(evaluation.execution.gc, self.context.worker_pid)
         with (
             profiled(
                 evaluation, self.components, self.context, recorder, level if self.tracing.enabled else "none"

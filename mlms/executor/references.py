@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 
 from mlms.errors import DocumentError, InputError, Place, Problem, UnknownNameError, VersionError
 from mlms.hooks.components import Components, Registry
@@ -103,7 +104,9 @@ def installed_version(
 
 def _version(distribution: str, environment: Environment | None) -> str | None:
     if environment is not None:
-        return environment.packages.get(distribution.lower())
+        # A wheel may spell its own name as it likes: tensorflow-cpu's calls it tensorflow_cpu.
+        packages = {canonicalize_name(name): version for name, version in environment.packages.items()}
+        return packages.get(canonicalize_name(distribution))
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -44,8 +44,9 @@ class Context:
     ``model`` and ``dataset`` are None where a component is made outside of an evaluation (``mlms predict`` has no
     dataset). ``labels`` looks a label list up by name and raises UnknownNameError when there is none. ``device_uuid``
     ("GPU-...") and ``device`` ("cpu", "cuda:0") are for profilers: where the model was loaded to, None where it is on
-    no such GPU or nothing is loaded. ``environment`` is the virtual environment that a framework's worker runs in, None
-    where it runs in this process; ``answer_timeout`` (s) is how long the worker may take over one answer.
+    no such GPU or nothing is loaded; so is ``worker_pid``, the process that the model runs in where that isn't this
+    one. ``environment`` is the virtual environment that a framework's worker runs in, None where it runs in this
+    process; ``answer_timeout`` (s) is how long the worker may take over one answer.
     """
 
     labels: Callable[[str], tuple[str, ...]]
@@ -54,6 +55,7 @@ class Context:
     seed: int = 0
     device_uuid: str | None = None
     device: str | None = None
+    worker_pid: int | None = None
     environment: Environment | None = None
     answer_timeout: float = 300.0
 

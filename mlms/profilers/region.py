@@ -10,9 +10,13 @@ from mlms.runs.hygiene import Throttling, throttling
 
 
 class MeasuredRegion:
-    """A context to measure in. The figures are there when it is closed; ``start_ns`` as of ``perf_counter_ns``."""
+    """A context to measure in. The figures are there when it is closed; ``start_ns`` as of ``perf_counter_ns``.
 
-    def __init__(self, gc_mode: str) -> None:
+    What is ``used`` is this process's share, and that of ``worker`` (a process id) where the model runs in one.
+    """
+
+    def __init__(self, gc_mode: str, worker: int | None = None) -> None:
+        self._worker = worker
         self.collection = Collection(gc_mode)
         self.start_ns = self.end_ns = 0
         self.used = Usage(0.0, 0, 0)
@@ -25,12 +29,12 @@ class MeasuredRegion:
     def __enter__(self) -> MeasuredRegion:
         self.throttled_before = throttling()
         self.collection.__enter__()
-        self._before = usage()
+        self._before = usage(self._worker)
         self.start_ns = perf_counter_ns()
         return self
 
     def __exit__(self, *failure: object) -> None:
         self.end_ns = perf_counter_ns()
-        self.used = usage().since(self._before)
+        self.used = usage(self._worker).since(self._before)
         self.collection.__exit__()
         self.throttled_after = throttling()

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlms.reports.format import plain
+from mlms.reports.terminal import Fitting
 from mlms.runs.summary import NOTHING
 
 
@@ -20,26 +21,32 @@ def agreement_table(data: Mapping[str, Any]) -> ConsoleRenderable:
         f"{data['samples']:,} samples, beside {data['reference']} ({data['framework']}); "
         f"an element agrees within {data['atol']:g} + {data['rtol']:g} of the reference's"
     )
+    failures = [
+        Text(f"{plain(model['name'])}: ", style="red") + Text(plain(model["error"], 2000))
+        for model in data["models"]
+        if model["error"] is not None
+    ]
+    return Group(Text(title, style="dim"), Text(), Fitting([_table(data, True), _table(data, False)]), *failures)
+
+
+def _table(data: Mapping[str, Any], with_framework: bool) -> Table:
     several = any(len(model["outputs"]) > 1 for model in data["models"])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("model", overflow="fold")
-    table.add_column("framework", overflow="fold")
+    if with_framework:
+        table.add_column("framework", overflow="fold")
     if several:
         table.add_column("output", overflow="fold")
     for heading in ("max abs", "max rel", "outside", "top-1"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
-    failures = []
     for model in data["models"]:
-        name, framework = plain(model["name"]), plain(model["framework"])
+        named = [plain(model["name"]), *([plain(model["framework"])] if with_framework else [])]
         if model["error"] is not None:
-            failures.append(Text(f"{name}: ", style="red") + Text(plain(model["error"], 2000)))
-            cells = [NOTHING] * (5 if several else 4)
-            table.add_row(name, framework, *cells, Text("failed", style="bold red"))
+            table.add_row(*named, *([NOTHING] * (5 if several else 4)), Text("failed", style="bold red"))
         for output in model["outputs"]:
             table.add_row(
-                name,
-                framework,
+                *named,
                 *([plain(output["name"])] if several else []),
                 f"{output['max_abs']:.2g}",
                 f"{output['max_rel']:.2g}",
@@ -49,4 +56,4 @@ def agreement_table(data: Mapping[str, Any]) -> ConsoleRenderable:
                 if output["agrees"]
                 else Text(f"differs most in {plain(output['worst'])}", style="bold red"),
             )
-    return Group(Text(title, style="dim"), Text(), table, *failures)
+    return table

@@ -25,6 +25,8 @@ from mlms.runs.summary import by_level
 
 LONGEST_NAME = 60
 SHOWN_PERCENTILES = (50.0, 90.0, 99.0)
+MANY = 4
+"""Runs that are looked over in a table, be it without what a narrow terminal has no room for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Fitting:
 
 def results_table(records: Sequence[Mapping[str, Any]]) -> ConsoleRenderable:
     """Accuracy beside the published figure, latency, throughput and validity: a line a run where the terminal is wide
-    enough, else a short list for each. Runs of different trace levels share no table.
+    enough, or where there are many runs to look over; else a short list for each. Runs of different trace levels share
+    no table.
     """
     levels = by_level(records)
     if len(levels) < 2:
@@ -62,7 +65,9 @@ def results_table(records: Sequence[Mapping[str, Any]]) -> ConsoleRenderable:
 
 
 def _fitting(records: Sequence[Mapping[str, Any]]) -> Fitting:
-    return Fitting([_wide(records), Group(*_stacked(records))])
+    stacked = Group(*_stacked(records))
+    compact = [_compact(records, (50.0, 90.0)), _compact(records, (50.0,))] if len(records) >= MANY else []
+    return Fitting([_wide(records), *compact, stacked])
 
 
 def run_panel(record: Mapping[str, Any]) -> ConsoleRenderable:
@@ -131,6 +136,27 @@ def _wide(records: Sequence[Mapping[str, Any]]) -> Table:
         latency = (found.get(percentile, Text(summary.NOTHING)) for percentile in SHOWN_PERCENTILES)
         name = _text(record["name"], LONGEST_NAME)
         table.add_row(name, value, published, difference, *latency, _rate(record), _valid(record))
+    return table
+
+
+def _compact(records: Sequence[Mapping[str, Any]], percentiles: Sequence[float]) -> Table:
+    """The table without published figures and tails."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    table.add_column("evaluation", no_wrap=True)
+    for heading in ("top1", *(f"p{p:g}" for p in percentiles), "throughput"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("LoadGen")
+    for record in records:
+        found = {
+            entry["percentile"]: Text(
+                summary.NOTHING if entry["value"] is None else summary.format_duration(entry["value"])
+            )
+            for entry in (record["latency"] or {"percentiles": ()})["percentiles"]
+        }
+        latency = (found.get(percentile, Text(summary.NOTHING)) for percentile in percentiles)
+        table.add_row(
+            _text(record["name"], LONGEST_NAME), _accuracy(record)[0], *latency, _rate(record), _valid(record)
+        )
     return table
 
 

@@ -32,19 +32,25 @@ OPTIONS: Mapping[str, Any] = {
 
 
 class Sampled:
-    """Samples ``source``, which is told the measured process and the UUID of the GPU that the model is on."""
+    """Samples ``source``, which is told the process that the model runs in and the UUID of the GPU that it is on.
+
+    ``worker_pid`` is that process where it isn't this one.
+    """
 
     level: str = "hardware"
 
-    def __init__(self, name: str, source: str, interval_s: float, device_uuid: str | None) -> None:
+    def __init__(
+        self, name: str, source: str, interval_s: float, device_uuid: str | None, worker_pid: int | None
+    ) -> None:
         self.name = name
         self.source = source
         self.interval_s = interval_s
         self.device_uuid = device_uuid
+        self.worker_pid = worker_pid
 
     def attach(self, recorder: Recorder) -> AbstractContextManager[None]:
         """Sample from a process of its own for as long as the context is open."""
-        told = {"pid": os.getpid(), "device_uuid": self.device_uuid}
+        told = {"pid": self.worker_pid or os.getpid(), "device_uuid": self.device_uuid}
         return sampled(recorder, self.name, self.source, told, self.interval_s)
 
 
@@ -58,6 +64,6 @@ def component(name: str, summary: str, source: str, kind: type[Sampled] = Sample
     """The profiler ``name`` of the ``Source`` that ``source`` ("module:attribute") makes."""
 
     def make(options: Mapping[str, Any], context: Context) -> Profiler:
-        return kind(name, source, seconds(options.get("interval", INTERVAL_S)), context.device_uuid)
+        return kind(name, source, seconds(options.get("interval", INTERVAL_S)), context.device_uuid, context.worker_pid)
 
     return Component(name, make, summary, OPTIONS)

@@ -51,8 +51,10 @@ class Shared:
         return np.ndarray(shape, dtype, self._memory, offset)
 
     def close(self):
-        os.close(self._file)
-        self._memory = None
+        """May be called twice."""
+        if self._file is not None:
+            os.close(self._file)
+        self._file = self._memory = None
 
 
 class Channel:
@@ -70,7 +72,7 @@ class Channel:
 
     def send(self, header, arrays):
         """Send a header (plain data) and arrays by name."""
-        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         header = dict(header)
         places = self._share(header, arrays)
         described, parts = [], []

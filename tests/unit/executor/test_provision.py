@@ -42,11 +42,24 @@ def test_a_local_file_is_held_against_as_much_of_the_checksum_as_is_given(file: 
 
 
 def test_another_checksum_is_refused(file: Path) -> None:
-    with pytest.raises(ChecksumError, match=r"net.pt has SHA-256 \w{64}, but model 'net' names 00000000") as caught:
+    with pytest.raises(
+        ChecksumError, match=r"net.pt has SHA-256 \w{64}, but the asset names 00000000 for the w"
+    ) as caught:
         provision(Weights(file=file, sha256="0" * 8))
     assert caught.value.hint
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="weights of model 'net' are not at"):
+    with pytest.raises(StorageError, match="weights of model 'net' can't be found at"):
         provision(Weights(file=tmp_path / "gone.pt"))
+
+
+def test_further_files_are_checked_and_named(file: Path, tmp_path: Path) -> None:
+    asset = model(Weights(file=file))
+    named = {"prototxt": Weights(file=file, sha256=hashlib.sha256(b"weights").hexdigest())}
+    settings = FetchSettings(tmp_path, offline=True)
+    given = replace(asset, source=replace(asset.source, files=named))
+    assert provision_weights(given, settings, Silent()).files == {"prototxt": str(file)}
+    gone = replace(asset, source=replace(asset.source, files={"prototxt": Weights(file=tmp_path / "gone")}))
+    with pytest.raises(StorageError, match="file 'prototxt' of model 'net' can't be found at"):
+        provision_weights(gone, settings, Silent())

@@ -37,6 +37,16 @@ def test_results(width: int) -> None:
     assert printed(results_table(records()), width) == (EXPECTED / f"results-{width}.txt").read_text("utf-8")
 
 
+def test_many_runs_are_a_table_on_a_narrow_terminal_too() -> None:
+    lines = printed(results_table(records() + records()[:1]), 80).splitlines()
+    assert lines[0].split() == ["evaluation", "top1", "p50", "throughput", "LoadGen"]
+    wider = printed(results_table(records() + records()[:1]), 90).splitlines()
+    assert wider[0].split() == ["evaluation", "top1", "p50", "p90", "throughput", "LoadGen"]
+    assert len(lines) == 6
+    assert "not reported" in lines[3]
+    assert printed(results_table(records()), 80).splitlines()[0].split() != lines[0].split()
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_one_run_in_detail(number: int) -> None:
     assert printed(run_panel(records()[number]), 80) == (EXPECTED / f"panel-{number}.txt").read_text("utf-8")

@@ -1,0 +1,1 @@
+"""Caffe2 as a framework of mlms."""

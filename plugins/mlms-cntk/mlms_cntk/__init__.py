@@ -1,0 +1,1 @@
+"""CNTK as a framework of mlms."""

@@ -1,0 +1,8 @@
+"""mlms's contract of a framework, in the environment that the framework asset says."""
+
+from mlms.testing import FrameworkContract
+
+
+class TestContract(FrameworkContract):
+    framework = "cntk"
+    model = "digits-cnn-cntk"

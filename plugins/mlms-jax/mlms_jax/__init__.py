@@ -1,0 +1,1 @@
+"""Run JAX functions with mlms."""

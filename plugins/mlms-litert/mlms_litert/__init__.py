@@ -1,0 +1,1 @@
+"""LiteRT (TensorFlow Lite) as a framework of mlms."""

@@ -1,0 +1,1 @@
+"""Apache MXNet as a framework of mlms."""

@@ -1,0 +1,1 @@
+"""ONNX models in mlms, run by ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""Models in mlms, run by OpenVINO."""

@@ -1,0 +1,1 @@
+"""Run TensorFlow models with mlms."""
