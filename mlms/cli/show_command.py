@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlms.cli import options
+
+if TYPE_CHECKING:
+    from mlms.hooks.components import Components
+    from mlms.manifests.types import FrameworkAsset
 
 
 @click.command("show", epilog="Example: mlms show resnet50, or: mlms show processor resize")
@@ -17,7 +21,7 @@ from mlms.cli import options
 @options.assets
 @options.as_json
 def command(words: tuple[str, ...], assets: tuple[Path, ...], as_json: bool) -> None:
-    """Show one asset or component.
+    """Show one asset or component; of a framework also the trace levels that it supports.
 
     NAME may be name@version. KIND (model, framework, dataset, processor, reader, task, metric, profiler, exporter) is
     needed only where a name has several.
@@ -46,7 +50,9 @@ def command(words: tuple[str, ...], assets: tuple[Path, ...], as_json: bool) -> 
     found: list[tuple[str, dict[str, Any]]] = []
     for entry in catalog.entries():
         if entry.name == base and kind in (None, entry.kind) and version in ("", entry.version):
-            document = read_document(entry.path).data
+            document = dict(read_document(entry.path).data)
+            if entry.kind == "framework":
+                document["levels"] = _levels(catalog.framework(f"{entry.name}@{entry.version}"), components)
             found.append((f"{entry.kind} {entry.name}@{entry.version}  {entry.path}", document))
     for noun, registry in registries.items():
         if kind in (None, noun) and name in registry:
@@ -69,3 +75,16 @@ def command(words: tuple[str, ...], assets: tuple[Path, ...], as_json: bool) -> 
     for title, data in found:
         click.secho(title, bold=True)
         click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _levels(framework: FrameworkAsset, components: Components) -> list[str] | str:
+    """The trace levels that its component serves, or why they can't be told."""
+    from mlms.errors import MlmsError
+    from mlms.executor.binding import make
+    from mlms.hooks.types import Context
+
+    try:
+        registered = components.frameworks.get(framework.component)
+        return list(make(registered, framework.options, Context(labels=lambda name: ())).levels)
+    except MlmsError as error:
+        return f"unknown: {error.message}"

@@ -135,14 +135,16 @@ def resolve(device: str, devices: Sequence[str], framework: str) -> str:
     Raises:
         DeviceError: there is no such device.
     """
+    if not devices:
+        raise DeviceError(f"framework '{framework}' finds no device here that it runs on", hint="see its README")
     if device == "auto":
         return devices[0]
-    wanted = DEVICE_WORDS.get(device, device)
-    if wanted not in devices:
+    named = [each for each in devices if each == device or each.startswith(f"{device}:")]  # "cuda" is the first of them
+    if not named:
         raise DeviceError(
             f"framework '{framework}' has no device '{device}' here", hint=f"it has {', '.join(devices)}; or use auto"
         )
-    return wanted
+    return named[0]
 
 
 def refusal(error: ValueError) -> InputError:
