@@ -31,6 +31,7 @@ COMMANDS = {
     "env": "Make, list and remove the virtual environments that frameworks run in.",
     "schema": "Print a JSON Schema.",
     "plugins": "List the installed plugins.",
+    "plugin": "Write a plugin.",
     "doctor": "Check this installation and machine.",
     "completion": "Print the shell completion script.",
 }

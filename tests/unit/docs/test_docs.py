@@ -248,4 +248,7 @@ def test_the_example_plugin_works(tmp_path: Path) -> None:
     assert not [warning for warning in run.record["warnings"] if warning.startswith("load")]
     refused = mlms(*command, "--device", "cuda")
     assert refused.returncode == 2
-    assert "linear models run on the CPU, not on 'cuda'\n  hint: use device cpu" in refused.stderr
+    assert "framework 'linear' has no device 'cuda' here\n  hint: it has cpu; or use auto" in refused.stderr
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(site / "tests")]
+    held = subprocess.run(tests, env=environment, cwd=site, capture_output=True, text=True, check=False)
+    assert held.returncode == 0, held.stdout + held.stderr
