@@ -14,6 +14,7 @@ SOURCES = (
     "decode",
     "pool",
     "correlate",
+    "clock",
     "calls",
     "tracer",
     "otlp",

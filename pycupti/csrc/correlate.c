@@ -7,8 +7,8 @@
 enum { DEPTH = 256 };
 
 typedef struct {
-    uint64_t spans[DEPTH];
     uint32_t depth;                      /* past DEPTH only counted, so that pushes and pops still balance */
+    uint64_t spans[DEPTH];
 } span_stack;
 
 static __thread span_stack stack;

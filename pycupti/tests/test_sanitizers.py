@@ -6,7 +6,20 @@ import pytest
 
 from fake import build
 
-SOURCES = ("loader", "driver", "table", "names", "decode", "pool", "correlate", "calls", "tracer", "otlp", "range")
+SOURCES = (
+    "loader",
+    "driver",
+    "table",
+    "names",
+    "decode",
+    "pool",
+    "correlate",
+    "clock",
+    "calls",
+    "tracer",
+    "otlp",
+    "range",
+)
 STRESS = build.HERE.parent / "stress" / "stress.c"
 
 
