@@ -83,7 +83,7 @@ def serve(
         raise InputError("a certificate and its key go together", hint="give both --tls-cert and --tls-key")
     tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     endpoint = Endpoint(host, port, path, tls, token_file, max_message_mib)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_with_signals()
     try:
         with api.serve(
             models,
@@ -96,6 +96,7 @@ def serve(
             progress=console.progress(quiet),
             log=_ignore if quiet else _log,
         ) as url:
+            _end_with_signals()  # again, since a framework may have put a handler of its own in place
             if as_json:
                 click.echo(json.dumps({"url": url, "models": list(models), "pid": os.getpid()}))
             else:
@@ -103,6 +104,11 @@ def serve(
             threading.Event().wait()
     except KeyboardInterrupt:
         return
+
+
+def _end_with_signals() -> None:
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, signal.default_int_handler)
 
 
 def _log(line: str) -> None:
