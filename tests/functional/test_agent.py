@@ -295,6 +295,24 @@ def test_failures_of_a_model_tell_callers_no_more_than_that(monkeypatch: pytest.
         assert caller.infer(MODEL, [tensor()]).as_numpy("output").shape == (3, 10)
 
 
+def test_a_model_whose_worker_died_is_loaded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlms.errors import ProcessError
+    from mlms.executor.loading import LoadedModel
+
+    def die(self: LoadedModel, batch: Any) -> Any:
+        raise ProcessError("the worker of framework 'pytorch' was ended by SIGKILL")
+
+    with agent() as url, client(url) as caller:
+        with monkeypatch.context() as patch:
+            patch.setattr(LoadedModel, "predict", die)
+            with pytest.raises(InferenceServerException, match="the worker process of model 'digits-cnn' ended"):
+                caller.infer(MODEL, [tensor()])
+        (entry,) = caller.get_model_repository_index().models
+        assert (entry.state, "load it anew" in entry.reason) == ("UNAVAILABLE", True)
+        caller.load_model(MODEL)
+        assert caller.infer(MODEL, [tensor()]).as_numpy("output").shape == (3, 10)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

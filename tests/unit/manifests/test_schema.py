@@ -64,6 +64,23 @@ def test_valid_documents_pass():
     check(parse_document("kind: dataset\nname: d\nreader: {image_folder: {}}\npath: data\nlabels: [a, b]"))
 
 
+def test_a_model_that_is_served_elsewhere_has_no_source():
+    served = """
+kind: model
+name: served
+task: image_classification
+framework: {name: openinference, url: "grpc://localhost:8001"}
+input: [{name: image, dtype: float32, shape: [1, 8, 8]}]
+"""
+    check(parse_document(served))
+    inline = served.replace("kind: model\n", "").replace("\n", "\n  ")
+    check(parse_document(f"kind: manifest\nname: m\ndataset: d\nmodel:{inline}\n"))
+    with pytest.raises(DocumentError, match="missing key 'source'"):
+        check(parse_document(served.replace(', url: "grpc://localhost:8001"', "")))
+    with pytest.raises(DocumentError, match=r"source.*\n.*leave 'source' out"):
+        check(parse_document(f"{served}source: {{weights: {{random: {{}}}}}}\n"))
+
+
 def test_every_problem_is_reported_with_its_place(tmp_path):
     path = tmp_path / "net.yaml"
     path.write_text(MODEL.replace("task:", "taks:").replace("float32", "flot32").replace("[3,", "[0,"))
