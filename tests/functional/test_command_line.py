@@ -179,7 +179,12 @@ def test_validate_reports_every_file() -> None:
 
 
 def test_every_shipped_manifest_and_asset_is_valid() -> None:
-    files = [*(CHECKOUT / "manifests").glob("*.yaml"), *(CHECKOUT / "assets").rglob("*.yaml")]
+    known = {entry.name for entry in api.load_catalog().entries("model")}
+    manifests = {path: yaml.safe_load(path.read_text("utf-8")) for path in (CHECKOUT / "manifests").glob("*.yaml")}
+    # Those over all frameworks name models of plugins, which need not be installed; CI runs them.
+    here = [path for path, content in manifests.items() if set(content["models"]) <= known]
+    assert len(here) >= 6
+    files = [*here, *(CHECKOUT / "assets").rglob("*.yaml")]
     ended = mlms("validate", *files, "--json")
     assert [entry for entry in ended.data if not entry["valid"]] == []
     assert ended.code == 0

@@ -142,7 +142,7 @@ def test_models(old, new, path, message, hint):
         ("matrix: {batch_size: [1, 1]}", "matrix.batch_size", "two entries are equal", None),
         ("matrix: {batchsize: [1]}", "matrix.batchsize", "unknown key", "did you mean 'batch_size'?"),
         ("weights: rnadom", "weights", "'rnadom'", "did you mean 'random'?"),
-        ("device: gpu", "device", "right form", "'cpu'"),
+        ("device: gppu", "device", "right form", "'cpu'"),
         ("batch_size: 0", "batch_size", "0 is less than 1", None),
         ("Batch_Size: 1", "Batch_Size", "unknown key", "did you mean 'batch_size'?"),
         ("qqq: 1", "qqq", "unknown key", "known keys are kind"),
