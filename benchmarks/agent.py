@@ -3,8 +3,8 @@
 ONNX Runtime runs digits-cnn (one image) and a ResNet-18 of random weights (32 images of 3 x 224 x 224) in this process,
 in a worker, behind mlms's own agent and behind MLServer, both asked over gRPC on loopback. They take turns, round after
 round; each round gives medians of neighbouring predictions, and a cost is the median over the rounds of a place's
-figure less (or by) this process's. Needs the plugins mlms-onnxruntime and mlms-openinference; makes the environments on first
-use.
+figure less (or by) this process's. Needs the plugins mlms-onnxruntime and mlms-openinference; makes the environments on
+first use.
 """
 
 import importlib.metadata

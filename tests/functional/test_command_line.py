@@ -17,6 +17,7 @@ import yaml
 import mlms as package
 from fakes.manifests import manifest, write
 from fakes.program import CHECKOUT, command, mlms, mlms_process
+from mlms import api
 from mlms.cli import COMMANDS, cli
 
 HEAVY = ("torch", "torchvision", "torchmetrics", "numpy", "polars", "jsonschema", "requests", "rich", "jinja2", "yaml")
@@ -90,7 +91,7 @@ def test_an_unknown_option_is_bad_input() -> None:
 
 
 def test_the_public_surface() -> None:
-    names = ["Comparison", "Results", "Run", "Settings", "analyze", "compare", "evaluate"]
+    names = ["Comparison", "Results", "Run", "Settings", "agree", "analyze", "compare", "evaluate"]
     names += ["export", "load_catalog", "open_run", "plan", "predict", "where_time_goes"]
     assert sorted(package.__all__) == names
     for name in names:
