@@ -88,3 +88,6 @@ def _show(peak: Peak) -> None:
         click.echo(f"no {peak.parameter} that was tried is valid")
     else:
         click.echo(f"peak   {peak.parameter} {peak.value:g}, within {peak.precision:.0%}")
+        found = next((probe.run for probe in peak.probes if probe.value == peak.value and probe.run is not None), None)
+        if found is not None:  # the last run, which @last names, may be one that was too much
+            click.echo(f"run    {found}")

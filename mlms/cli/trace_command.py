@@ -22,6 +22,10 @@ _runs = click.option(
 )
 
 
+PIPE_WIDTH = 160
+"""Names are whole where no screen limits them."""
+
+
 @click.group("trace", epilog="Example: mlms trace show @last --depth 3")
 def command() -> None:
     """Show, export, send and open the traces of finished runs.
@@ -56,6 +60,8 @@ def show(run: str, depth: int | None, wanted: str | None, everything: bool, root
         from mlms.cli import console
 
         screen = console.results_console()
+        if not screen.is_terminal:
+            screen.width = max(screen.width, PIPE_WIDTH)
         screen.print(table(found, screen.width))
 
 

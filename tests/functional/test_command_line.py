@@ -118,7 +118,9 @@ def test_colours_come_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_list_filters() -> None:
-    names = [row["name"] for row in mlms("list", "models", "--name", "digits*", "--json").data]
+    names = [
+        row["name"] for row in mlms("list", "models", "--name", "digits*", "--framework", "pytorch", "--json").data
+    ]
     assert names == ["digits-cnn"]
     assert len(mlms("list", "models", "--task", "image_classification", "--json").data) > 70
     assert mlms("list", "models", "--tag", "digits", "--tag", "offline").out.count("\n") == 2

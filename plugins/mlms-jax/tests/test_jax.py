@@ -50,7 +50,8 @@ write("wide", lambda image: image, shape((batch, 3), jnp.float32))
 write("tuple", lambda image: (image.astype(jnp.bfloat16), image.sum()[None] + jnp.zeros(image.shape[0])), image)
 found = export.deserialize(bytearray(open(folder + "/digits-cnn-jax.jaxexport", "rb").read()))
 # After its magic number, MLIR's bytecode has its version (twice, and one more), then who wrote it.
-newer = re.sub(rb"^(ML.R).StableHLO_v\\d", rb"\\1\\x7fStableHLO_v9", found.mlir_module_serialized, flags=re.DOTALL)
+newest = rb"\\1" + bytes([0x7f]) + b"StableHLO_v9"
+newer = re.sub(rb"^(ML.R).StableHLO_v\\d", newest, found.mlir_module_serialized, flags=re.DOTALL)
 changes = {"convention": {"calling_convention_version": 99}, "stablehlo": {"mlir_module_serialized": newer}}
 for name, change in changes.items():
     open(f"{folder}/{name}", "wb").write(dataclasses.replace(found, **change).serialize())
@@ -82,7 +83,9 @@ def environment() -> Environment:
 def files(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     for command in ([PLUGIN / "tools/export_digits.py", folder], ["-c", MAKE, folder]):
-        subprocess.run([environment.interpreter, *command], check=True, capture_output=True)
+        subprocess.run(
+            [environment.interpreter, *command], check=True, stdout=subprocess.PIPE
+        )  # what goes wrong there is seen
     return folder
 
 

@@ -41,6 +41,7 @@ def main():
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_traceback_in_locations_limit", 0)  # else lines of this file are in the bytes
     (batch,) = export.symbolic_shape("batch")
     image = jax.ShapeDtypeStruct((batch, 1, 8, 8), jnp.float32)
     function = export.export(jax.jit(digits(load_file(WEIGHTS))), platforms=("cpu", "cuda"))(image)

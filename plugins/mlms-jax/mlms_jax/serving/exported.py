@@ -1,5 +1,6 @@
 """Functions that jax.export wrote into a file."""
 
+import re
 from pathlib import Path
 
 import jax
@@ -41,7 +42,8 @@ def exported(model, weights, place, options):
     try:
         parameters, size = _constants(found.mlir_module_serialized)
     except Exception as error:  # MLIR's own, which is no public class
-        written = found.mlir_module_serialized[4:40].partition(b"\0")[0].decode("ascii", "replace")
+        version = re.search(rb"StableHLO_v[\d.]+", found.mlir_module_serialized[:40])  # who wrote it, near the start
+        written = version[0].decode() if version else "no StableHLO"
         raise ValueError(f"{name} holds {written}, which JAX {jax.__version__} can't read", NEWER) from error
     platform = "cuda" if place.platform == "gpu" else place.platform
     if platform not in found.platforms:
