@@ -36,7 +36,7 @@ class Loaded:
     def __init__(self, name: str) -> None:
         manifest = {"kind": "manifest", "name": "tracing", "model": name, "dataset": "synthetic", "device": "cpu"}
         self._evaluation = api.plan({**manifest, "weights": "random"}).evaluations[0]
-        self._bound = bind(self._evaluation, api.load_plugins(), api.load_catalog().labels)
+        self._bound = bind(self._evaluation, api.load_plugins(), api.load_catalog().labels, Silent())
         self.batch: Mapping[str, Any] = {"image": self._bound.dataset[0].value[None]}
 
     def model(self) -> LoadedModel:

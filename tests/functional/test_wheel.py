@@ -82,7 +82,9 @@ def test_the_digits_run_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
         [python, "-I", "-m", "mlms", "list", "models", "--json"], cwd=work, capture_output=True, text=True, check=True
     )
     shipped = len(list((CHECKOUT / "assets" / "models").rglob("*.yaml")))
-    assert len(json.loads(listed.stdout)) == shipped
+    # Plugins that are installed here are found as well, and bring models of their own.
+    found = [entry for entry in json.loads(listed.stdout) if Path(entry["path"]).is_relative_to(own / "mlms")]
+    assert len(found) == shipped
     ended = subprocess.run(
         [python, "-I", "-m", "mlms", "eval", "manifest.yaml", "--json"],
         cwd=work,
