@@ -46,8 +46,7 @@ def command() -> None:
     show_default=True,
     help="Refuse larger requests.",
 )
-@click.option("--mirror", metavar="URL", help="Download from this base URL instead ($MLMS_MIRROR).")
-@click.option("--offline", is_flag=True, help="Never download; use what is cached ($MLMS_OFFLINE).")
+@options.fetching
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no log.")
 @options.assets
 @options.as_json

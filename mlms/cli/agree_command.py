@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 @click.option("--rtol", type=click.FloatRange(min=0), help="... and beside it, relative to the reference (1e-3).")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N samples.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the manifest.")
-@click.option("--mirror", metavar="URL", help="Download from this base URL instead ($MLMS_MIRROR).")
-@click.option("--offline", is_flag=True, help="Never download; use what is cached ($MLMS_OFFLINE).")
+@options.fetching
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
 @options.assets
 @options.as_json

@@ -40,6 +40,15 @@ def warmup(text: str) -> int | str:
     return int(text)
 
 
+_mirror = click.option("--mirror", metavar="URL", help="Download from this base URL instead ($MLMS_MIRROR).")
+_offline = click.option("--offline", is_flag=True, help="Never download; use what is cached ($MLMS_OFFLINE).")
+
+
+def fetching(function: F) -> F:
+    """Where downloads come from."""
+    return _mirror(_offline(function))
+
+
 def running(function: F) -> F:
     """The options of every command that runs evaluations."""
     for option in reversed(
@@ -47,8 +56,8 @@ def running(function: F) -> F:
             assets,
             output,
             click.option("--otlp", metavar="URL", help="Send spans to this OTLP endpoint."),
-            click.option("--mirror", metavar="URL", help="Download from this base URL instead ($MLMS_MIRROR)."),
-            click.option("--offline", is_flag=True, help="Never download; use what is cached ($MLMS_OFFLINE)."),
+            _mirror,
+            _offline,
             click.option("--resume", is_flag=True, help="Skip evaluations that already have a finished run."),
             click.option("--quiet", "-q", is_flag=True, help="No progress, only the result."),
             as_json,

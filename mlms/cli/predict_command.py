@@ -15,8 +15,7 @@ from mlms.cli import options
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or auto.")
 @click.option("--weights", metavar="random", help="'random' to try a model without its weights.")
-@click.option("--mirror", metavar="URL", help="Download from this base URL instead ($MLMS_MIRROR).")
-@click.option("--offline", is_flag=True, help="Never download; use what is cached ($MLMS_OFFLINE).")
+@options.fetching
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
 @options.assets
 @options.as_json
