@@ -143,7 +143,9 @@ def _compact(records: Sequence[Mapping[str, Any]], percentiles: Sequence[float])
     """The table without published figures and tails."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column("evaluation", no_wrap=True)
-    for heading in ("top1", *(f"p{p:g}" for p in percentiles), "throughput"):
+    units = {record["throughput"]["unit"] for record in records if record["throughput"]}
+    unit = units.pop() if len(units) == 1 else None  # said once, there is more room
+    for heading in ("top1", *(f"p{p:g}" for p in percentiles), unit or "throughput"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("LoadGen")
     for record in records:
@@ -154,9 +156,8 @@ def _compact(records: Sequence[Mapping[str, Any]], percentiles: Sequence[float])
             for entry in (record["latency"] or {"percentiles": ()})["percentiles"]
         }
         latency = (found.get(percentile, Text(summary.NOTHING)) for percentile in percentiles)
-        table.add_row(
-            _text(record["name"], LONGEST_NAME), _accuracy(record)[0], *latency, _rate(record), _valid(record)
-        )
+        rate = _rate(record) if unit is None else Text(_rate(record).plain.removesuffix(f" {unit}"))
+        table.add_row(_text(record["name"], LONGEST_NAME), _accuracy(record)[0], *latency, rate, _valid(record))
     return table
 
 
