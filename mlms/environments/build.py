@@ -69,9 +69,10 @@ class _Steps:
         variables = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
         done = subprocess.run(command, input=given, capture_output=True, text=True, env=variables, check=False)
         if done.returncode != 0:
-            words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-SHOWN_LINES:])
+            lines = (done.stderr or done.stdout).strip().splitlines()[-SHOWN_LINES:]
+            words = "\n".join(lines).removeprefix("error: ")
             raise InputError(
-                f"{self._what} can't be built: {Path(command[0]).name} {command[1]} said\n{words}",
+                f"{self._what} can't be built. {Path(command[0]).name} said:\n{words}",
                 hint=f"check its requirements ({', '.join(self._spec.requirements)}) and the package index that pip "
                 "and uv are set to",
             )

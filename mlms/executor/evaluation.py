@@ -13,15 +13,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from mlms.errors import MlmsError
 from mlms.executor import recording
 from mlms.executor.accounting import power_sampled, resources
 from mlms.executor.binding import bind
 from mlms.executor.conditions import Conditions
 from mlms.executor.counting import keep_counters, send_metrics
-from mlms.executor.harness import harness_cost
+from mlms.executor.harness import harness_cost, median_latency
 from mlms.executor.loading import load_model
 from mlms.executor.measuring import batch_of, load_samples
 from mlms.executor.outcome import Outcome
@@ -134,7 +132,7 @@ def _execute(
                     warnings.add("the predictions were not steady by the end of the warm-up")
                 with step("harness"):
                     cost = harness_cost(evaluation, loaded)
-                cost = cost and cost.beside(float(np.median(measurement.queries.latencies)))
+                cost = cost and cost.beside(median_latency(evaluation.scenario, measurement))
                 if cost is not None and cost.warning is not None:
                     warnings.keep(cost.warning)
                 with step("account"):

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from mlms.executor.measuring import batch_of, seeds_of
 from mlms.hooks.types import Batch, Outputs
-from mlms.manifests.types import Evaluation
+from mlms.manifests.types import Evaluation, ScenarioSpec
 from mlms.pipeline.preparation import Prepared
 from mlms.progress import Silent
 from mlms.runs.summary import format_duration
-from mlms.scenarios.loadgen import measure
+from mlms.scenarios.loadgen import Measurement, measure
 
 DURATION_S = 0.1
 EXPECTED_NS = 10_000
@@ -81,6 +83,13 @@ def harness_cost(evaluation: Evaluation, loaded: Sequence[Prepared]) -> HarnessC
     if spec.type == "offline":
         return HarnessCost(measurement.duration_s * 1e9 / len(measurement.starts))
     return HarnessCost(measurement.loadgen.percentiles[50.0])
+
+
+def median_latency(spec: ScenarioSpec, measurement: Measurement) -> float:
+    """What the harness is held against, taken as its cost is: LoadGen's own; in ``offline`` the batches'; ns."""
+    if spec.type == "offline":
+        return float(np.median(measurement.queries.latencies))
+    return float(measurement.loadgen.percentiles[50.0])
 
 
 def _nothing(batch: Batch) -> Outputs:

@@ -241,9 +241,11 @@ def _latency(run: Finished) -> dict[str, Any]:
     official, bounds = ({}, {}) if spec.type == "offline" else (result.percentiles, result.early_stopping)
     latency = summarize(measurement.queries.latencies, percentiles_of(spec), official, bounds)
     threshold = (latency["outliers"] or {}).get("threshold_ns")
+    latency |= loadgen_figures(spec, result)
+    if latency["cv"] is not None and latency["mean"]:
+        latency["cv"] = latency["stdev"] / latency["mean"]  # of the mean that is beside it
     return {
         **latency,
-        **loadgen_figures(spec, result),
         "definition": DEFINITIONS[spec.type],
         "coincidences": _coincidences(run.region, measurement.queries, threshold),
         "samples_per_query": int(measurement.queries.samples[0]),

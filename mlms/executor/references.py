@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import packaging.requirements
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
@@ -42,6 +43,26 @@ def check_references(evaluation: Evaluation, components: Components) -> None:
         raise DocumentError(problems)
     if evaluation.framework.environment.isolation == "in_process":
         installed_version(evaluation.framework, evaluation.model.framework, evaluation.model.file)
+        _check_installed(evaluation.framework)
+
+
+def _check_installed(framework: FrameworkAsset) -> None:
+    """What a framework asset requires of the packages where mlms runs.
+
+    Raises:
+        VersionError: a package isn't there, or in a version that doesn't fit.
+    """
+    for text in framework.environment.requirements:
+        wanted = packaging.requirements.Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
+        found = _version(wanted.name, None)
+        if found is None or not wanted.specifier.contains(found, prereleases=True):
+            raise VersionError(
+                f"framework '{framework.name}' requires {text}, but {found or 'none'} is installed where mlms runs",
+                place=place_of(framework.file, ("environment", "requirements")) if framework.file else None,
+                hint=f"pip install {shlex.quote(text)}",
+            )
 
 
 def model_problems(model: ModelAsset, components: Components) -> Iterator[Problem]:
@@ -60,6 +81,15 @@ def framework_problems(
     if not unknown:
         schema = components.frameworks.get(framework.component).component.options
         yield from problems_against(schema, dict(options), path=None, pointer=("options",))
+    for position, text in enumerate(framework.environment.requirements):
+        try:
+            packaging.requirements.Requirement(text)
+        except packaging.requirements.InvalidRequirement as error:
+            pointer = ("environment", "requirements", position)
+            place = place_of(framework.file, pointer) if framework.file else Place("the framework asset")
+            reason = str(error).partition("\n")[0]
+            yield Problem(place, f"environment.requirements[{position}]", f"'{text}' is no requirement: {reason}",
+                          "write it like 'numpy>=1.24,<2'")  # fmt: skip
 
 
 def dataset_problems(dataset: DatasetAsset, components: Components) -> Iterator[Problem]:

@@ -133,6 +133,8 @@ class Catalog:
         if not valid:
             known = (found.data["name"] for found in files if found.error is None)
             hint = suggestion(name, known, f"`mlms list {kind}s`")
+            if kind == "framework":
+                hint += "; most frameworks are plugins, which docs/frameworks.md lists"
             raise UnknownNameError(f"there is no {kind} '{name}'", hint=hint)
         versions = sorted({_version(found) for found in valid}, key=precedence)
         if version is None:

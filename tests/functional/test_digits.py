@@ -36,6 +36,10 @@ def test_the_accuracy_is_the_published_one_to_the_last_digit(finished: tuple[End
         assert round(figure["value"], 4) == figure["published"]["value"]
         assert figure["samples"] == 450
     assert ended.out.count(f"{figures['top1']['published']['value']:.4f}") >= 2 or ended.out.count("99.11") >= 2
+    latency, harness = run.record["latency"], run.record["harness"]
+    p50 = next(entry["value"] for entry in latency["percentiles"] if entry["percentile"] == 50)
+    assert harness["share_of_median"] == pytest.approx(harness["null_query_ns"] / p50)
+    assert latency["cv"] == pytest.approx(latency["stdev"] / latency["mean"])
 
 
 @pytest.mark.slow

@@ -191,6 +191,18 @@ def test_bad_environments_are_found_in_the_file(assets: Path) -> None:
     assert ended.err.count("doesn't have the right form") == 2
 
 
+def test_requirements_where_mlms_runs_are_held_against_what_is_installed(assets: Path) -> None:
+    write_framework(assets, "here", {"isolation": "in_process", "requirements": ["numpy>=99"]})
+    (outcome,) = package.evaluate(manifest(["linear-here"]), assets=[assets]).outcomes
+    assert "framework 'here' requires numpy>=99, but" in str(outcome.error)
+    assert "pip install" in str(outcome.error)
+    write_framework(assets, "here", {"isolation": "in_process", "requirements": ["numpy=1"]})
+    ended = mlms("validate", assets / "frameworks" / "here.yaml")
+    assert ended.code == 2
+    assert "'numpy=1' is no requirement" in ended.err
+    assert "numpy>=1.24" in ended.err
+
+
 KILLS = 50
 
 
