@@ -123,7 +123,7 @@ def test_list_filters() -> None:
     ]
     assert names == ["digits-cnn"]
     assert len(mlms("list", "models", "--task", "image_classification", "--json").data) > 70
-    assert mlms("list", "models", "--tag", "digits", "--tag", "offline").out.count("\n") == 2
+    assert mlms("list", "models", "--framework", "pytorch", "--tag", "digits", "--tag", "offline").out.count("\n") == 2
     nothing = mlms("list", "models", "--name", "zzz*")
     assert (nothing.code, nothing.out, nothing.err) == (0, "", "nothing found\n")
 

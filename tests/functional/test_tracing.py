@@ -66,9 +66,10 @@ def test_a_collector_that_is_down_costs_little_and_loses_nothing() -> None:
     assert ended.code == 0
     assert cost < 3, "2 s, and what the exporter's import takes"
     (record,) = ended.data
-    assert len(record["warnings"]) == 1
+    warnings = [warning for warning in record["warnings"] if "harness" not in warning]  # which depends on the machine
+    assert len(warnings) == 1
     assert ended.err.count("warning") == 1
-    assert "spans.parquet" in record["warnings"][0]
+    assert "spans.parquet" in warnings[0]
     assert record["trace"]["otlp"]["sent"] == 0
     assert Run(record["path"]).spans.height == record["trace"]["spans"] == alone.data[0]["trace"]["spans"]
     assert Path(record["path"], "report.html").is_file()
