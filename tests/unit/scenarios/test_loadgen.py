@@ -136,9 +136,13 @@ def test_an_interrupt_comes_out_between_predictions(tmp_path: Path, scenario: st
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, scenario, press)
-    assert 3 <= len(calls) <= (4 if scenario == "server" else 3), "the main thread of server hears of it a query later"
     assert signal.getsignal(signal.SIGINT) is before
-    assert run(tmp_path, scenario).loadgen.result == "VALID"
+    whole = run(tmp_path, scenario)
+    assert whole.loadgen.result == "VALID"
+    if scenario == "server":  # its main thread hears of it some queries later, as the system schedules it
+        assert 3 <= len(calls) < len(whole.starts)
+    else:
+        assert len(calls) == 3
 
 
 def test_it_works_in_another_thread(tmp_path: Path) -> None:
