@@ -220,12 +220,6 @@ def test_names_that_json_has_to_escape(tmp_path: Path) -> None:
     assert 'a "quoted\\name' in [span[0] for span in spans]
 
 
-def test_close_twice() -> None:
-    model = load()
-    model.close()
-    model.close()
-
-
 def test_a_profile_of_an_earlier_version(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     path.write_text('[\n{"cat" : "Node","ts" :1,"name" :"a "quoted\\name_kernel_time","args" : {}}\n]\n')
