@@ -62,7 +62,7 @@ def main() -> int:
     threads = len(os.sched_getaffinity(0))
     with TemporaryDirectory(prefix="mlms-agent-") as name:
         folder = Path(name)
-        digits = measure(folder, digits_asset(), 1, 100, given.repeats, threads)
+        digits = measure(folder, digits_asset(), 1, 100, given.repeats, 1)
         resnet = measure(folder, resnet_asset(folder), 32, 2, max(3, given.repeats // 3), threads)
     rows = []
     for model, times in (("digits-cnn, 1 image", digits), ("ResNet-18, 32 images", resnet)):

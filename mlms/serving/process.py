@@ -128,7 +128,9 @@ class Worker:
         found = getattr(self._here, "channel", None)
         if found is None:
             number = len(self._channels)
-            found = self._here.channel = wire.Channel(self._connected(), str(self._shared / f"{number}"))
+            found = self._here.channel = wire.Channel(
+                self._connected(), str(self._shared / f"{number}"), wire.WATCHED_FOR_ANSWER_S
+            )
             self._channels.append(found)
         return found
 

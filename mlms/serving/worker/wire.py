@@ -21,10 +21,11 @@ AHEAD = 1 << 16
 """So many bytes are read at once, which holds all of a small frame."""
 MOST_PARTS = 64
 """Parts handed to the system at once, which takes 1,024."""
-
-
-WATCHED_S = 100e-6 if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) > 1 else 0
+WATCHED_S = 100e-6
 """How long the next frame is looked for awake, where another processor is there to send it."""
+WATCHED_FOR_ANSWER_S = 300e-6
+"""The same of an answer, which a small model takes about as long for as waking up takes."""
+ALONE = not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) == 1
 SHARED_FROM = 1 << 18
 """Arrays of so many bytes or more are worth sharing."""
 ALIGNED = 64
@@ -60,11 +61,13 @@ class Shared:
 class Channel:
     """One end of a connected stream socket. It is for one thread at a time.
 
-    ``shared`` is a path for the memory that this end shares its large arrays in; None to share none.
+    ``shared`` is a path for the memory that this end shares its large arrays in; None to share none. The next frame is
+    looked for awake for ``watched`` seconds.
     """
 
-    def __init__(self, connection, shared=None):
+    def __init__(self, connection, shared=None, watched=WATCHED_S):
         self.connection = connection
+        self._watched = 0 if ALONE else watched
         self._mine = None if shared is None else Shared(shared)
         self._theirs = None
         self._ahead = memoryview(bytearray(AHEAD))
@@ -82,7 +85,7 @@ class Channel:
             described.append((name, array.dtype.str, array.shape, places.get(name)))
             if array.nbytes and name not in places:
                 parts.append(memoryview(array.reshape(-1)).cast("B"))
-        text = json.dumps(dict(header, arrays=described), default=_plain).encode("utf-8")
+        text = encoded(dict(header, arrays=described)).encode("utf-8")
         parts.insert(0, memoryview(LENGTH.pack(len(text)) + text))
         while parts:
             sent = self.connection.sendmsg(parts[:MOST_PARTS])
@@ -152,15 +155,16 @@ class Channel:
 
     def _watch(self):
         """Look for the next frame for a moment before sleeping: waking up takes longer than a small model."""
-        if self._begin < self._end or WATCHED_S == 0:
+        if self._begin < self._end or self._watched == 0:
             return
-        deadline = time.perf_counter() + WATCHED_S
+        deadline = time.perf_counter() + self._watched
         while True:
             try:
                 count = self.connection.recv_into(self._ahead, AHEAD, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 if time.perf_counter() > deadline:
                     return
+                os.sched_yield()  # to a model's thread that has this processor to itself otherwise
                 continue
             if not count:
                 raise EOFError
@@ -181,3 +185,6 @@ def _plain(value):
     if isinstance(value, np.ndarray):
         return value.tolist()
     raise TypeError("{} can't be sent".format(type(value).__name__))
+
+
+encoded = json.JSONEncoder(default=_plain, check_circular=False).encode
