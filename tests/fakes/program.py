@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlms import api
+from mlms.api import planning
 from mlms.cli import main
 
 TESTS = Path(__file__).parents[1]
@@ -60,5 +60,5 @@ def mlms_process(*arguments: str | Path, timeout: float = 120, **variables: str)
 
 def forget_plugins() -> None:
     """Have the next call look for plugins again, as a new process does."""
-    api.load_plugins.cache_clear()
-    api._asset_folders.cache_clear()
+    planning.load_plugins.cache_clear()
+    planning.asset_folders.cache_clear()

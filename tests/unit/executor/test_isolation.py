@@ -8,6 +8,7 @@ import pytest
 
 from fakes import work
 from mlms import api
+from mlms.api.evaluating import open_session
 from mlms.errors import InputError, Place, ProcessError
 from mlms.executor.child import portable
 from mlms.executor.isolation import in_fresh_process
@@ -38,7 +39,7 @@ class Shown:
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    return api._session((), api.Settings(output=tmp_path), Shown())
+    return open_session((), api.Settings(output=tmp_path), Shown())
 
 
 def lines(session: Session) -> list[str]:

@@ -1,0 +1,113 @@
+"""Manifests, and the assets and components that they name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mlms
+from mlms.errors import DocumentError, InputError, Problem
+from mlms.hooks.components import Components, Plugin, load_asset_folders, load_components
+from mlms.hooks.types import Context
+from mlms.manifests.assets import Origin, dataset_asset, framework_asset, model_asset
+from mlms.manifests.catalog import Catalog, search_path
+from mlms.manifests.reader import Document, parse_document, read_document
+from mlms.manifests.resolver import resolve
+from mlms.manifests.schema import check
+from mlms.manifests.types import Plan
+
+ManifestSource = str | Path | Mapping[str, Any]
+"""A manifest's file, or the manifest itself as a mapping."""
+
+
+asset_folders = cache(load_asset_folders)
+
+
+@cache
+def load_plugins() -> Components:
+    """Everything that the installed plugins offer, gathered once a process."""
+    from mlms.builtins import plugin
+
+    return load_components([(Plugin("builtins", "mlms", mlms.__version__), plugin)])
+
+
+def load_catalog(assets: Sequence[str | Path] = ()) -> Catalog:
+    """The assets on the search path: shipped, plugins', ``./assets``, ``$MLMS_ASSETS``, then ``assets``."""
+    return Catalog(search_path(extra=[Path(folder) for folder in assets], plugins=asset_folders()))
+
+
+def plan(
+    manifest: ManifestSource, *, overrides: Sequence[str] = (), assets: Sequence[str | Path] = (), check: bool = True
+) -> Plan:
+    """Resolve a manifest to the evaluations it asks for, every default filled in.
+
+    ``overrides`` are ``key.sub=value`` strings, as for ``mlms eval --set``. ``check`` also holds every name and option
+    against the installed plugins.
+
+    Raises:
+        MlmsError: whatever is wrong, at its place.
+    """
+    return resolve_manifest(manifest, load_catalog(assets), overrides, check)
+
+
+def check_asset(file: str | Path, *, assets: Sequence[str | Path] = ()) -> str:
+    """Check one asset file: schema, then every name in it. Returns its kind and name.
+
+    Raises:
+        MlmsError: whatever is wrong, at its place.
+    """
+    from mlms.executor.references import dataset_problems, framework_problems, installed_version, model_problems
+
+    document = read_document(Path(file))
+    check(document)
+    kind, name = document.data["kind"], document.data["name"]
+    components, catalog = load_plugins(), load_catalog(assets)
+    path = Path(file).absolute()
+    origin = Origin(path.parent, None, path)
+    problems: list[Problem] = []
+    if kind == "model":
+        model = model_asset(document.data, origin)
+        framework = catalog.framework(model.framework.name)
+        options = {**framework.options, **model.options}
+        problems += model_problems(model, components)
+        problems += framework_problems(framework, options, components)
+        installed_version(framework, model.framework, path)
+    elif kind == "framework":
+        asset = framework_asset(document.data, origin)
+        problems += framework_problems(asset, asset.options, components)
+    else:
+        problems += dataset_problems(dataset_asset(document.data, origin, catalog.labels), components)
+    if problems:
+        raise DocumentError(problems)
+    return f"{kind} {name}"
+
+
+def task_metrics(task: str) -> tuple[str, ...]:
+    """The metrics that a task computes by default."""
+    registered = load_plugins().tasks.get(task)
+    return registered.component.make({}, Context(labels=no_labels)).metrics
+
+
+def no_labels(name: str) -> tuple[str, ...]:
+    raise InputError(f"label list '{name}' can't be looked up here")
+
+
+def resolve_manifest(source: ManifestSource, catalog: Catalog, overrides: Sequence[str], check: bool) -> Plan:
+    resolved = resolve(_document(source), catalog, task_metrics=task_metrics, overrides=overrides)
+    if check:
+        from mlms.executor.references import check_references
+
+        for evaluation in resolved.evaluations:
+            check_references(evaluation, load_plugins())
+    return resolved
+
+
+def _document(source: ManifestSource) -> Document:
+    if isinstance(source, Mapping):
+        document = parse_document(json.dumps(source, ensure_ascii=False), "the manifest")
+        return replace(document, text=None)  # a line and column of text that nobody has seen help nobody
+    return read_document(Path(source))
