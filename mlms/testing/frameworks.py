@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gc
-import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import psutil
 import pytest
 
@@ -19,8 +17,10 @@ from mlms import api
 from mlms.errors import DeviceError, InputError, MlmsError, ProcessError, UnknownNameError
 from mlms.executor.loading import LoadedModel
 from mlms.hooks import Batch, CountsFlops, Framework, Outputs, Predictor, TracksDeviceMemory
+from mlms.testing.arrays import LAYOUTS, close, difference, first, kept, other_dtype
 from mlms.testing.components import check_component, registered
-from mlms.testing.recording import Span, recorded_events, spans_of
+from mlms.testing.recording import recorded_events, spans_of
+from mlms.testing.rules import assert_placed, assert_plain, assert_refused, within
 from mlms.testing.subject import Subject, subject
 from mlms.tracing.levels import LEVELS, depth
 from mlms.tracing.recorder import Recorder
@@ -120,13 +120,13 @@ class FrameworkContract:
     def test_framework_describes_itself(self, subject: Subject, loaded: LoadedModel) -> None:
         assert isinstance(subject.bound.framework, Framework), "a framework has levels, load() and describe()"
         facts = dict(subject.bound.framework.describe())
-        _assert_plain(facts, "the framework's describe()")
+        assert_plain(facts, "the framework's describe()")
         assert isinstance(facts.get("version"), str), f"the framework's describe() must have its version: {facts}"
 
     def test_model_describes_itself(self, loaded: LoadedModel) -> None:
         assert isinstance(loaded.predictor, Predictor), "a predictor has predict(), describe() and close()"
         facts = dict(loaded.describe())
-        _assert_plain(facts, "the predictor's describe()")
+        assert_plain(facts, "the predictor's describe()")
         missing = {"parameters", "size_bytes", "device", "dtype"} - facts.keys()
         assert not missing, f"the predictor's describe() lacks {', '.join(sorted(missing))}: {facts}"
         for key in ("parameters", "size_bytes"):
@@ -140,7 +140,7 @@ class FrameworkContract:
 
     def test_an_output_for_each_sample(self, loaded: LoadedModel, samples: Batch) -> None:
         for size in self.batch_sizes:
-            outputs = loaded.predict(_first(samples, size))
+            outputs = loaded.predict(first(samples, size))
             assert outputs, "predict() gave no outputs"
             for name, values in outputs.items():
                 assert hasattr(values, "__len__"), f"output '{name}' has no entries: {type(values).__name__}"
@@ -155,19 +155,19 @@ class FrameworkContract:
             assert values.dtype.isnative, f"output '{name}' has the bytes of its numbers in another order"
 
     def test_rows_do_not_depend_on_the_batch(self, loaded: LoadedModel, samples: Batch) -> None:
-        whole = _kept(loaded.predict(samples))
+        whole = kept(loaded.predict(samples))
         for size in self.batch_sizes:
-            part = loaded.predict(_first(samples, size))
-            self._assert_same(part, _head(whole, size), f"rows in a batch of {size} differ from those of a larger one")
+            part = loaded.predict(first(samples, size))
+            self._assert_same(part, first(whole, size), f"rows in a batch of {size} differ from those of a larger one")
 
     def test_same_answer_twice(self, loaded: LoadedModel, samples: Batch) -> None:
-        once = _kept(loaded.predict(samples))
+        once = kept(loaded.predict(samples))
         self._assert_same(loaded.predict(samples), once, "the same batch has another answer the second time")
 
     def test_outputs_stay_as_they_were(self, loaded: LoadedModel, samples: Batch) -> None:
         """An output isn't a view of memory that the next prediction writes to."""
         outputs = loaded.predict(samples)
-        before = _kept(outputs)
+        before = kept(outputs)
         loaded.predict({name: np.zeros_like(values) for name, values in samples.items()})
         self._assert_same(outputs, before, "outputs changed with the next prediction: give copies of the runtime's own")
 
@@ -183,13 +183,13 @@ class FrameworkContract:
 
     @pytest.mark.parametrize("laid_out", ["read-only", "with gaps", "backwards", "in Fortran's order"])
     def test_inputs_laid_out_otherwise(self, loaded: LoadedModel, samples: Batch, laid_out: str) -> None:
-        usual = _kept(loaded.predict(samples))
-        given = {name: _LAYOUTS[laid_out](values) for name, values in samples.items()}
+        usual = kept(loaded.predict(samples))
+        given = {name: LAYOUTS[laid_out](values) for name, values in samples.items()}
         self._assert_same(loaded.predict(given), usual, f"inputs that are {laid_out} have another answer")
 
     def test_empty_batch(self, loaded: LoadedModel, samples: Batch) -> None:
         """Empty outputs, or an error that says so."""
-        outputs = self._answer(loaded, _first(samples, 0), "an empty batch")
+        outputs = self._answer(loaded, first(samples, 0), "an empty batch")
         if not isinstance(outputs, MlmsError):
             for name, values in outputs.items():
                 assert len(values) == 0, f"output '{name}' has {len(values)} entries for an empty batch"
@@ -211,8 +211,8 @@ class FrameworkContract:
         self._assert_still_works(loaded, samples, "an input of the wrong shape")
 
     def test_wrong_dtype_is_cast_or_an_error(self, loaded: LoadedModel, samples: Batch) -> None:
-        right = _kept(loaded.predict(samples))
-        other = {name: values.astype(_other_dtype(values.dtype)) for name, values in samples.items()}
+        right = kept(loaded.predict(samples))
+        other = {name: values.astype(other_dtype(values.dtype)) for name, values in samples.items()}
         dtypes = ", ".join(f"{other[name].dtype} for {samples[name].dtype}" for name in samples)
         answer = self._answer(loaded, other, dtypes)
         if not isinstance(answer, MlmsError):
@@ -228,10 +228,10 @@ class FrameworkContract:
     # Loading
 
     def test_unknown_device_is_an_error(self, subject: Subject) -> None:
-        _assert_refused(lambda: subject.load(device="abacus"), DeviceError, "an unknown device", "abacus")
+        assert_refused(lambda: subject.load(device="abacus"), DeviceError, "an unknown device", "abacus")
 
     def test_unknown_dtype_is_an_error(self, subject: Subject) -> None:
-        _assert_refused(lambda: subject.load(dtype="float13"), InputError, "an unknown dtype", "float13")
+        assert_refused(lambda: subject.load(dtype="float13"), InputError, "an unknown dtype", "float13")
 
     @pytest.mark.parametrize("content", [b"\x00\xffno model\xfe\n" * 64, b""], ids=["rubbish", "nothing"])
     def test_rubbish_for_weights_is_an_error(self, subject: Subject, tmp_path: Path, content: bytes) -> None:
@@ -241,7 +241,7 @@ class FrameworkContract:
         rubbish = tmp_path / f"rubbish{path.suffix}"
         rubbish.write_bytes(content)
         what = "rubbish for weights" if content else "an empty file for weights"
-        _assert_refused(lambda: subject.load(weights=rubbish), InputError, what, rubbish.name, hint=False)
+        assert_refused(lambda: subject.load(weights=rubbish), InputError, what, rubbish.name, hint=False)
 
     def test_close_twice(self, subject: Subject, samples: Batch) -> None:
         model = subject.load()
@@ -277,15 +277,15 @@ class FrameworkContract:
     def test_threads_do_not_disturb_each_other(self, loaded: LoadedModel, samples: Batch) -> None:
         """``scenario.workers`` predicts with one model from several threads at once."""
         batches = [{name: np.roll(values, turn, axis=0) for name, values in samples.items()} for turn in range(THREADS)]
-        alone = [_kept(loaded.predict(batch)) for batch in batches]
+        alone = [kept(loaded.predict(batch)) for batch in batches]
         start = threading.Barrier(THREADS)
 
         def work(turn: int) -> list[Outputs]:
             start.wait()
-            return [_kept(loaded.predict(batches[turn])) for _ in range(ROUNDS)]
+            return [kept(loaded.predict(batches[turn])) for _ in range(ROUNDS)]
 
         with ThreadPoolExecutor(THREADS) as pool:
-            answers = _within(self.patience_s, lambda: list(pool.map(work, range(THREADS))), f"{THREADS} threads")
+            answers = within(self.patience_s, lambda: list(pool.map(work, range(THREADS))), f"{THREADS} threads")
         for expected, answered in zip(alone, answers, strict=True):
             for outputs in answered:
                 self._assert_same(outputs, expected, f"{THREADS} threads at once have other answers than one alone")
@@ -296,7 +296,7 @@ class FrameworkContract:
         predictor = loaded.predictor
         if not isinstance(predictor, CountsFlops):
             pytest.skip("the predictor counts no FLOPs")
-        one, all_of_them = (predictor.flops(_first(samples, size)) for size in (1, max(self.batch_sizes)))
+        one, all_of_them = (predictor.flops(first(samples, size)) for size in (1, max(self.batch_sizes)))
         if one is None or all_of_them is None:
             pytest.skip("the predictor can't tell its FLOPs")
         assert isinstance(one, int), f"flops() must give a whole number or None, not {one!r}"
@@ -319,7 +319,7 @@ class FrameworkContract:
         if not claimed:
             pytest.skip("the framework claims no level below model")
         with subject.load() as model:
-            expected = _kept(model.predict(samples))
+            expected = kept(model.predict(samples))
             for level in claimed:
                 self._assert_delivers(model, level, samples, expected)
 
@@ -340,7 +340,7 @@ class FrameworkContract:
                 inside = [span for span in here if prediction in span.ancestors()]
                 assert inside, f"level {level} is claimed, but prediction {number} of {OBSERVED} has no span of it"
         for span in spans:
-            _assert_placed(span)
+            assert_placed(span)
         known = recorded_events(recorder)
         self._assert_same(model.predict(samples), expected, f"after it was observed at {level} the model answers anew")
         assert recorded_events(recorder) == known, f"predictions are recorded after observing at {level} has ended"
@@ -389,11 +389,11 @@ class FrameworkContract:
 
         def predict() -> Outputs | MlmsError:
             try:
-                return _kept(model.predict(batch))
+                return kept(model.predict(batch))
             except MlmsError as error:
                 return error
 
-        answer = _within(self.patience_s, predict, what)
+        answer = within(self.patience_s, predict, what)
         assert not isinstance(answer, ProcessError), f"{what} ended the model's process: {answer}"
         return answer
 
@@ -413,114 +413,4 @@ class FrameworkContract:
                 pairs = [(ours, theirs)]
             for one, other in pairs:
                 assert one.shape == other.shape, f"{rule}: output '{name}' is {one.shape} instead of {other.shape}"
-                assert _close(one, other, self.rtol, self.atol), f"{rule}: output '{name}'{_difference(one, other)}"
-
-
-def _close(one: npt.NDArray[Any], other: npt.NDArray[Any], rtol: float, atol: float) -> bool:
-    if one.dtype.kind not in "fc":
-        return bool(np.array_equal(one, other))
-    return bool(np.allclose(one, other, rtol=rtol, atol=atol, equal_nan=True))
-
-
-def _difference(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> str:
-    if one.dtype.kind not in "biufc" or not one.size:
-        return ""
-    return f" by up to {np.max(np.abs(one.astype(np.float64) - other.astype(np.float64))):.3g}"
-
-
-def _first(batch: Batch, size: int) -> Batch:
-    return {name: values[:size] for name, values in batch.items()}
-
-
-def _head(outputs: Outputs, size: int) -> Outputs:
-    return {name: values[:size] for name, values in outputs.items()}
-
-
-def _kept(outputs: Outputs) -> Outputs:
-    """A copy, which nothing changes any more."""
-    return {name: values.copy() if isinstance(values, np.ndarray) else values for name, values in outputs.items()}
-
-
-def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    copy: npt.NDArray[Any] = values.copy()
-    copy.flags.writeable = False
-    return copy
-
-
-def _with_gaps(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    wide: npt.NDArray[Any] = np.empty((2 * len(values), *values.shape[1:]), values.dtype)
-    wide[::2] = values
-    return wide[::2]
-
-
-_LAYOUTS: Mapping[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
-    "read-only": _read_only,
-    "with gaps": _with_gaps,
-    "backwards": lambda values: values[::-1].copy()[::-1],
-    "in Fortran's order": np.asfortranarray,
-}
-
-
-def _other_dtype(dtype: np.dtype[Any]) -> str:
-    """A wider one where there is one, so that the values stay what they are."""
-    if dtype.kind == "f":
-        return "float32" if dtype.itemsize == 8 else "float64"
-    return "int32" if dtype == np.int64 else "int64"
-
-
-def _within(seconds: float, call: Callable[[], T], what: str) -> T:
-    """The call's result; a failed test if it takes longer."""
-    ended: list[T] = []
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            ended.append(call())
-        except BaseException as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        pytest.fail(f"{what}: no answer within {seconds:g} s, the model hangs")
-    if raised:
-        raise raised[0]
-    return ended[0]
-
-
-def _assert_refused(
-    load: Callable[[], LoadedModel], kind: type[MlmsError], what: str, names: str, hint: bool = True
-) -> None:
-    """Loading raises ``kind``, and says what the user can do."""
-    try:
-        load().predictor.close()
-    except Exception as raised:
-        error = raised
-    else:
-        pytest.fail(f"{what} must raise {kind.__name__}, but the model was loaded")
-    assert isinstance(error, kind), f"{what} must raise {kind.__name__}, not {type(error).__name__}: {error}"
-    assert names in str(error), f"the error for {what} must name '{names}': {error}"
-    assert error.hint or not hint, f"the error for {what} must have a hint on how to mend it: {error}"
-
-
-def _assert_placed(span: Span) -> None:
-    """A span lies within its parent, below a prediction, and says what a span of its level says."""
-    assert span.name, f"a {span.level} span has no name"
-    assert span.start_ns <= span.end_ns, f"{span} ends before it begins"
-    if span.parent is None:
-        assert span.level == "model", f"{span} lies in no prediction"
-        return
-    assert span.parent.start_ns <= span.start_ns, f"{span} begins before {span.parent}, in which it lies"
-    assert span.end_ns <= span.parent.end_ns, f"{span} ends after {span.parent}, in which it lies"
-    if span.level == "layer":
-        kind = span.attributes.get("mlms.layer.type")
-        assert isinstance(kind, str), f"{span} must have the attribute mlms.layer.type: {dict(span.attributes)}"
-        assert kind, f"{span} has an empty mlms.layer.type"
-
-
-def _assert_plain(facts: Mapping[str, Any], whose: str) -> None:
-    try:
-        json.dumps(facts)
-    except (TypeError, ValueError) as error:
-        pytest.fail(f"{whose} must give plain values, which a record can hold: {error}")
+                assert close(one, other, self.rtol, self.atol), f"{rule}: output '{name}'{difference(one, other)}"
