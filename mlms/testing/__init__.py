@@ -6,7 +6,7 @@ attributes what is tested. This is the one package of mlms that needs pytest.
 
 import pytest
 
-_MODULES = ("components", "datasets", "frameworks", "metrics", "processors", "profilers", "rules")
+_MODULES = ("components", "datasets", "frameworks", "metrics", "processors", "profilers", "rules", "served_digits")
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
 from mlms.testing.datasets import DatasetContract  # noqa: E402
