@@ -199,7 +199,11 @@ def _contrast(
             )
             notes.append(f"{each}: intervals of latency and throughput cover variation within a run only")
             if not all(speed.steady for speed in speeds):
-                notes.append("a series is not steady: a verdict on its speed needs --repeat 3 or more")
+                together = set(repeat_set(baseline, [baseline, other])) == {baseline["id"], other["id"]}
+                mend = (
+                    "comes from its repeats together, not from one of them" if together else "needs --repeat 3 or more"
+                )
+                notes.append(f"a series is not steady: a verdict on its speed {mend}")
     machines = environment(baseline), environment(other)
     return Contrast(
         label,

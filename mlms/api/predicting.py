@@ -76,6 +76,7 @@ def serve(
     listed = list(dict.fromkeys(entry.name for entry in catalog.entries("model"))) if every else list(models)
 
     def find_model(reference: str) -> Evaluation:
+        catalog.model(reference)  # an unknown one is said to be unknown, and not at a place in a manifest
         manifest = {"kind": "manifest", "schema_version": 1, "name": "agent", "model": reference, "device": device}
         (evaluation,) = resolve_manifest(manifest | {"dataset": "synthetic"}, catalog, (), check=False).evaluations
         return evaluation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from mlms.cli.columns import aligned
 
 if TYPE_CHECKING:
     from mlms.environments.environment import Environment
+    from mlms.manifests.catalog import Catalog
 
 
 @click.group("env", epilog="Example: mlms env create mxnet")
@@ -49,20 +50,22 @@ def create(names: tuple[str, ...], quiet: bool, assets: tuple[Path, ...], as_jso
                 hint="its asset would say so: environment: {isolation: venv, requirements: [...]}",
             )
     progress = console.progress(quiet=quiet or as_json)
-    _show([provide(each.environment, each.name, progress) for each in frameworks], as_json)
+    _show([provide(each.environment, each.name, progress) for each in frameworks], catalog, as_json)
 
 
 @command.command("list", epilog="Example: mlms env list --json")
+@options.assets
 @options.as_json
-def list_(as_json: bool) -> None:
-    """List the environments that were made, with their sizes."""
+def list_(assets: tuple[Path, ...], as_json: bool) -> None:
+    """List the environments that were made, with the frameworks that share each, and their sizes."""
+    from mlms import api
     from mlms.environments.store import all_environments, folder
 
     found = all_environments()
     if not found and not as_json:
         click.echo(f"there are no environments in '{folder()}'; `mlms env create FRAMEWORK` makes one", err=True)
         return
-    _show(found, as_json)
+    _show(found, api.load_catalog(assets), as_json)
 
 
 @command.command("remove", epilog="Example: mlms env remove mxnet")
@@ -80,21 +83,43 @@ def remove(names: tuple[str, ...], as_json: bool) -> None:
             click.echo(f"removed {environment.name}")
 
 
-def _show(environments: Sequence[Environment], as_json: bool) -> None:
-    rows = [_row(environment) for environment in environments]
+def _show(environments: Sequence[Environment], catalog: Catalog, as_json: bool) -> None:
+    frameworks = _frameworks(catalog)
+    rows = [_row(environment, frameworks.get(environment.folder, [])) for environment in environments]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    shown = [{**row, "size": f"{row['size_bytes'] / 2**20:,.0f} MiB", "packages": len(row["packages"])} for row in rows]
-    for line in aligned(["name", "python", "packages", "size", "folder"], shown):
+    shown = [
+        {
+            **row,
+            "frameworks": ", ".join(row["frameworks"]) or "-",
+            "size": f"{row['size_bytes'] / 2**20:,.0f} MiB",
+            "packages": len(row["packages"]),
+        }
+        for row in rows
+    ]
+    for line in aligned(["name", "frameworks", "python", "packages", "size", "folder"], shown):
         click.echo(line)
 
 
-def _row(environment: Environment) -> dict[str, Any]:
+def _frameworks(catalog: Catalog) -> Mapping[Path, list[str]]:
+    """By the environment's folder, the frameworks of the catalog that run in it."""
+    from mlms.environments.store import folder_of
+
+    found: dict[Path, list[str]] = {}
+    for entry in catalog.entries("framework"):
+        environment = catalog.framework(f"{entry.name}@{entry.version}").environment
+        if environment.isolation == "venv":
+            found.setdefault(folder_of(environment), []).append(entry.name)
+    return found
+
+
+def _row(environment: Environment, frameworks: Sequence[str]) -> dict[str, Any]:
     from mlms.environments.store import size_of
 
     return {
         "name": environment.name,
+        "frameworks": list(frameworks),
         "python": environment.python,
         "requirements": list(environment.requirements),
         "packages": dict(environment.packages),

@@ -12,7 +12,7 @@ from mlms.cli import options
 
 @click.command("eval", epilog="Example: mlms eval manifests/digits.yaml --set scenario.min_duration=1s")
 @click.argument("manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MANIFEST...")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the manifests.")
+@options.overrides
 @click.option("--weights", metavar="random|FILE", help="Use these weights instead of the models' own.")
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
 @click.option(

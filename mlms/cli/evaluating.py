@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -73,6 +74,7 @@ def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(list(_as_data(outcomes)), indent=2))
         return
+    from mlms.reports.format import plain
     from mlms.reports.resources import level_costs
     from mlms.reports.terminal import failures_table, results_table, run_panel
 
@@ -84,6 +86,9 @@ def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
         for run in runs:
             if len(levels := run.record["trace"].get("levels") or []) > 1:
                 click.echo(f"levels {run.name}: {level_costs(levels)}")
+        warned = Counter(warning for run in runs for warning in run.record["warnings"])
+        for warning, count in warned.items():
+            click.secho(f"warning: {plain(warning)} ({count} of {len(runs)} runs)", fg="yellow")
     if len(outcomes) > 1 and failures:
         out.print(failures_table(failures))
     for run in runs:

@@ -12,6 +12,7 @@ import click
 
 from mlms.cli import options
 from mlms.cli.columns import aligned
+from mlms.manifests.names import suggestion
 
 ASSETS = ("models", "frameworks", "datasets")
 COMPONENTS = ("processors", "readers", "tasks", "metrics", "profilers", "exporters")
@@ -21,7 +22,12 @@ class Plural(click.Choice[str]):
     """Words of the plural, which may be given in the singular."""
 
     def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> str:
-        return super().convert(f"{value}s" if f"{value}s" in self.choices else value, parameter, context)
+        word = f"{value}s" if f"{value}s" in self.choices else value
+        if word not in self.choices:
+            self.fail(
+                f"there are no '{value}'; {suggestion(word, self.choices, 'mlms list --help')}", parameter, context
+            )
+        return super().convert(word, parameter, context)
 
 
 @click.command("list", epilog="Example: mlms list models --task image_classification --name 'resnet*'")

@@ -22,6 +22,13 @@ output = click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Where runs go (else $MLMS_RUNS, ./runs)."
 )
 
+overrides = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the manifest, such as options.x=1.",
+)
 profile = click.option(
     "--profile", type=click.Choice(["default", "mlperf"]), help="mlperf: 600 s and MLPerf's least counts."
 )

@@ -47,6 +47,7 @@ from mlms.manifests.types import SCENARIOS
     help="How deep: none, application, model, framework, layer, operator, library, hardware.",
 )
 @options.leveled
+@options.overrides
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many samples.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @options.executing
@@ -67,6 +68,7 @@ def command(
     samples_per_query: int | None,
     trace_level: str,
     leveled: bool,
+    overrides: tuple[str, ...],
     assets: tuple[Path, ...],
     output: Path | None,
     otlp: str | None,
@@ -118,7 +120,7 @@ def command(
         manifest["framework"] = framework
     evaluate_and_show(
         [manifest],
-        overrides=[weights_override(weights)] if weights else [],
+        overrides=[*overrides, *([weights_override(weights)] if weights else [])],
         assets=assets,
         settings=api.Settings(output, otlp, mirror, offline, resume),
         quiet=quiet,

@@ -30,9 +30,14 @@ def digest_of(spec: EnvironmentSpec) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
+def folder_of(spec: EnvironmentSpec) -> Path:
+    """Where the environment for ``spec`` is, once it is made."""
+    return folder() / digest_of(spec)[:16]
+
+
 def existing(spec: EnvironmentSpec) -> Environment | None:
     """The environment for ``spec``, if it was made."""
-    return _read(folder() / digest_of(spec)[:16])
+    return _read(folder_of(spec))
 
 
 def provide(spec: EnvironmentSpec, framework: str, progress: Progress) -> Environment:
@@ -47,7 +52,7 @@ def provide(spec: EnvironmentSpec, framework: str, progress: Progress) -> Enviro
     from mlms.environments.build import build
 
     digest = digest_of(spec)
-    target = folder() / digest[:16]
+    target = folder_of(spec)
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with (

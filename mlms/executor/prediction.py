@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlms.errors import DataError
+from mlms.errors import DataError, InputError
 from mlms.executor.binding import bind, make_stages
 from mlms.executor.loading import load_model
 from mlms.executor.provision import provision_weights
@@ -73,7 +73,16 @@ def predict_files(
     weights = provision_weights(evaluation.model, fetch, progress)
     with load_model(evaluation, bound, weights, progress) as model:
         for index, path in enumerate(paths):
-            sample = prepare(files, index, preprocess, evaluation.model.input)
+            try:
+                sample = prepare(files, index, preprocess, evaluation.model.input)
+            except InputError as error:
+                if path.suffix == ".npy" or not path.is_file():
+                    raise
+                first = f"its first step is {evaluation.model.preprocess[0].name}" if preprocess else "it has no steps"
+                raise InputError(
+                    f"{path} can't be preprocessed for '{evaluation.model.name}': {error.message}",
+                    hint=f"give a .npy file if the model's preprocessing takes arrays ({first})",
+                ) from error
             output = split(model.predict(stack([sample])), 0)
             value = next(iter(output.values())) if len(output) == 1 else output
             yield FilePrediction(path, bound.task.describe(apply(bound.postprocess, value, sample.id)))

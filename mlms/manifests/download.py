@@ -131,7 +131,7 @@ def _get(session: requests.Session, source: str, start: int, validator: Path, ti
     except requests.exceptions.SSLError as error:
         raise FetchError(f"the server's certificate can't be trusted ({error})") from error
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise _TryAgain(f"{urlsplit(source).netloc} can't be reached ({error})") from error
+        raise _TryAgain(f"{urlsplit(source).netloc} can't be reached ({_cause(error)})") from error
     except requests.RequestException as error:
         raise FetchError(str(error)) from error
     if source.startswith("https:") and not response.url.startswith("https:"):
@@ -163,3 +163,13 @@ def _keep_validator(response: requests.Response, validator: Path) -> None:
 
 def _status(response: requests.Response) -> str:
     return f"{response.status_code} {response.reason}".strip()
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said; requests wraps it in a line for each layer that it passed."""
+    said, inner = None, error.__context__
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            said = inner.strerror
+        inner = inner.__context__
+    return said or str(error)
