@@ -20,7 +20,7 @@ def refused(ended: Ended, *told: str) -> None:
 def test_singular_and_plural_are_both_understood() -> None:
     assert mlms("list", "exporter").out == mlms("list", "exporters").out != ""
     assert mlms("show", "processors", "resize").out == mlms("show", "processor", "resize").out != ""
-    refused(mlms("list", "modles"), "'modles' is not one of 'models'")
+    refused(mlms("list", "modles"), "there are no 'modles'", "did you mean 'models'?")
     refused(mlms("show", "modle", "alexnet"), "'modle' is no kind", "did you mean 'model'?")
     refused(mlms("show", "thing", "alexnet"), "one of model, framework, dataset, processor")
 

@@ -100,8 +100,9 @@ def test_a_killed_process_s_leftovers_don_t_disturb(tmp_path: Path) -> None:
     assert write_run(tmp_path).name == f"{ID}-2"
 
 
-def test_the_log_holds_what_mlms_logs_meanwhile(tmp_path: Path) -> None:
+def test_the_log_holds_what_mlms_logs_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logger = logging.getLogger("mlms.somewhere")
+    monkeypatch.setattr(logging.getLogger("mlms"), "propagate", False)  # to pytest, which can't pass such text on
     level = logging.getLogger("mlms").level
     with RunDirectory.create(tmp_path, ID) as directory:
         logger.info("loaded %s \ud800", "weights")
