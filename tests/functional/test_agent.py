@@ -325,7 +325,7 @@ def test_a_model_whose_worker_died_is_loaded_anew(monkeypatch: pytest.MonkeyPatc
         (["digits-cnn", "--socket", "empty"], "is there, and no socket"),
         (["digits-cnn", "--socket", "x" * 120], "too long for a Unix socket"),
         ([], "there is no model to serve"),
-        (["digits-cn", "--port", "0"], "there is no model 'digits-cn'"),
+        (["digits-cn", "--port", "0"], "error: there is no model 'digits-cn'"),
         (["digits-cnn", "digits-cnn@1.0.0"], "named in two versions"),
     ],
 )

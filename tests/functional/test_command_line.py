@@ -273,6 +273,11 @@ def test_predict_tells_what_it_sees() -> None:
     assert "nowhere.npy" in missing.err
     Path("bad.npy").write_bytes(b"no array")
     assert mlms("predict", "digits-cnn", "bad.npy").code == 2
+    Path("digit.png").write_bytes(b"a picture")
+    picture = mlms("predict", "digits-cnn", "digit.png")
+    assert picture.code == 2
+    assert "digit.png can't be preprocessed for 'digits-cnn'" in picture.err
+    assert "give a .npy file" in picture.err
 
 
 def test_json_and_yaml_of_the_documentation_stay_in_step() -> None:

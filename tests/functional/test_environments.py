@@ -101,7 +101,10 @@ def test_environments_are_made_listed_and_removed(assets: Path) -> None:
     (row,) = made.data
     assert row["packages"]["numpy"]
     assert row["size_bytes"] > 1e6
+    assert row["frameworks"] == ["apart"]
     assert row["name"] in mlms("env", "list").out
+    (listed,) = mlms("env", "list", "--assets", assets, "--json").data
+    assert listed == row
     assert [each["name"] for each in mlms("env", "list", "--json").data] == [row["name"]]
     refused = mlms("env", "create", "here", "--assets", assets)
     assert refused.code == 2

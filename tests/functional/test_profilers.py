@@ -83,9 +83,22 @@ def test_profilers_by_option_and_without_a_trace() -> None:
     ended = mlms(
         *("run", "image_classification", "--model", "digits-cnn", "--dataset", "digits-test", "--device", "cpu"),
         *("--min-queries", "16", "--min-duration", "200ms", "--output", "others", "--profiler", "host", "--json"),
+        *("--set", "warmup=3"),
     )
     assert ended.code == 0, ended.err
     assert not Run(ended.data[0]["path"]).counters.is_empty()
+    assert ended.data[0]["evaluation"]["warmup"] == 3
+
+
+def test_warnings_of_several_runs_are_told_once() -> None:
+    path = manifest(scenario=MEASURED, profilers=["nvml"], matrix={"batch_size": [1, 2]})
+    ended = mlms("eval", path, "--output", "runs")
+    assert ended.code == 0, ended.err
+    runs = [Run(line.split()[1]) for line in ended.out.splitlines() if line.startswith("run ")]
+    told = warnings_of(runs[0], "nvml: ")
+    if not told:
+        pytest.skip("nvml has nothing to warn of where there is a GPU")
+    assert f"warning: {told[0]} (2 of 2 runs)" in ended.out
 
 
 def test_in_a_process_of_its_own() -> None:
