@@ -2,7 +2,8 @@
 
 Each mode is a process of its own, and the modes take turns, round after round. Within a process blocks of forwards are
 timed untraced and traced by turns (torch.profiler's first untraced, then traced: it leaves a cost behind), and each
-traced one is compared with its untraced neighbours on both sides, so that a drift of the clocks cancels out. Which
+traced one is compared with its untraced neighbours on both sides, so that a drift of the clocks cancels out; where
+these differ from each other, a spell of the machine began or ended there, and the pair is set aside. Which
 layer work is attributed to, and counters against analytic figures and ncu's, come from the cases of pycupti's GPU
 tests. Where there is no GPU, it says that it wasn't run and exits 0.
 """
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -25,6 +25,8 @@ from claims import Claim, conclude, table
 SEED = 7
 WARM_UP_S = 3
 QUIET = 1.1
+ALIKE = 1.05
+EDGE = 4
 MODES = ("pycupti", "pycupti_layers", "torch_cuda", "torch_all")
 CASES = Path(__file__).resolve().parent.parent / "pycupti" / "tests" / "gpu" / "cases.py"
 FFMA = "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum"
@@ -79,6 +81,11 @@ def ratios(pairs: list[tuple[tuple[float, float], tuple[float, float]]], name: s
     }
 
 
+def alike(before: tuple[float, float], traced: tuple[float, float], after: tuple[float, float]) -> bool:
+    """Whether the untraced neighbours of a traced block differ little by themselves; the traced one has no say."""
+    return max(before[0], after[0]) <= ALIKE * min(before[0], after[0])
+
+
 def restlessness(untraced: list[tuple[float, float]]) -> dict[str, float]:
     """How much slower the slowest untraced block was than the fastest, by their first deciles."""
     times = [first_decile for first_decile, _ in untraced]
@@ -107,8 +114,8 @@ def run_pycupti(model: Any, forward: Forward, repeats: int, blocks: int, layers:
     """Time a forward traced with kernels, copies, calls and their spans, after finalising, and after a mere stop.
 
     One span a forward, or with `layers` one a module, traced and untraced alike. A machine that others use too has
-    slow and fast spells of many seconds, so whatever is compared was timed within a second or two: what finalising
-    leaves behind is told by the first, between the last blocks that were never traced and those that follow.
+    slow and fast spells, so whatever is compared was timed within a fraction of a second. What finalising and a mere
+    stop leave behind has a before and an after but once a process, so these ratios vary most.
     """
     import pycupti
 
@@ -122,22 +129,26 @@ def run_pycupti(model: Any, forward: Forward, repeats: int, blocks: int, layers:
         with tracer.correlate(1):
             forward()
 
-    def beside() -> tuple[float, float]:
-        return usual([block(in_a_span, repeats) for _ in range(2)])
+    def untraced_blocks() -> list[tuple[float, float]]:
+        return [block(in_a_span, repeats) for _ in range(EDGE)]
 
-    traced, untraced = [], [beside()]
+    traced, never = [], untraced_blocks()
+    untraced = [never[-1]]
     for _ in range(blocks):
         with tracer:
             traced.append(block(in_a_span, repeats))
         tracer.drain()
         if tracer.stats.dropped or tracer.stats.calls_dropped:
             raise RuntimeError(f"records were dropped: {tracer.stats}")
-        untraced.append(beside())
-    around = [usual([before, after]) for before, after in pairwise(untraced)]
-    found = ratios(list(zip(around, traced, strict=True)), "traced") | ratios([(untraced[0], untraced[1])], "finalized")
+        untraced.append(block(in_a_span, repeats))
+    triples = list(zip(untraced, traced, untraced[1:], strict=False))
+    kept = [each for each in triples if alike(*each)] or triples
+    found = ratios([(usual([before, after]), between) for before, between, after in kept], "traced")
+    found |= ratios([(usual(never), usual(untraced[1 : EDGE + 1]))], "finalized")
     with pycupti.Tracer(kinds):
         forward()
-    return found | ratios([(untraced[-1], beside())], "stopped") | restlessness(untraced)
+    found |= ratios([(usual(untraced[-EDGE:]), usual(untraced_blocks()))], "stopped")
+    return found | {"kept": len(kept) / len(triples)} | restlessness(untraced)
 
 
 def run_torch(torch: Any, forward: Forward, repeats: int, blocks: int, with_cpu: bool) -> dict[str, float]:
@@ -197,7 +208,8 @@ def case(name: str, **arguments: Any) -> dict[str, Any]:
 def gather(batch: int, repeats: int, blocks: int, rounds: int) -> dict[str, dict[str, float]]:
     """Take turns over the modes, and return the median of each ratio over the processes that ran undisturbed.
 
-    A process is set aside for how its untraced forwards differ alone, and none is where that would leave no other.
+    A process of torch.profiler is set aside for how its untraced forwards differ alone, and none is where that would
+    leave no other; of pycupti's, whose blocks take turns, pairs of blocks are.
     """
     seen: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
     for _ in range(rounds):
@@ -205,7 +217,9 @@ def gather(batch: int, repeats: int, blocks: int, rounds: int) -> dict[str, dict
             seen[mode].append(child(mode, batch, repeats, blocks))
             rounded = {name: round(value, 3) for name, value in seen[mode][-1].items()}
             print(f"# batch {batch} {mode} {json.dumps(rounded)}", flush=True)
-    quiet = {mode: [run for run in runs if run["restless"] <= QUIET] or runs for mode, runs in seen.items()}
+    quiet = {
+        mode: [run for run in runs if "kept" in run or run["restless"] <= QUIET] or runs for mode, runs in seen.items()
+    }
     return {mode: {name: median(r[name] for r in runs) for name in runs[0]} for mode, runs in quiet.items()}
 
 
@@ -264,8 +278,8 @@ def main() -> int:
     """Print the ratios and the claims; 1 when one doesn't hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="processes for each mode")
-    parser.add_argument("--blocks", type=int, default=8, help="traced blocks in a process")
-    parser.add_argument("--repeats", type=int, default=60, help="forwards in a block")
+    parser.add_argument("--blocks", type=int, default=40, help="traced blocks in a process")
+    parser.add_argument("--repeats", type=int, default=30, help="forwards in a block")
     parser.add_argument("--batch", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--child", choices=MODES, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -280,11 +294,11 @@ def main() -> int:
         return 0
     print(f"{found.devices[0]}, CUDA driver {found.driver_version}, CUPTI API {found.api_version}")
     results = {
-        batch: gather(batch, options.repeats // (1 if batch == 1 else 2), options.blocks, options.rounds)
+        batch: gather(batch, options.repeats, options.blocks // (1 if batch == 1 else 4), options.rounds)
         for batch in (1, 64)
     }
     columns = [f"{name}_{figure}" for name in ("traced", "stopped", "finalized") for figure in ("p10", "p50")]
-    columns.append("restless")
+    columns += ["kept", "restless"]
     rows = [
         [f"batch {batch} {mode}", f"{row['untraced_ms']:.3f}", *(f"{row[c]:.3f}" if c in row else "" for c in columns)]
         for batch, modes in results.items()
