@@ -46,6 +46,18 @@ def test_a_change_too_small_to_mention_is_steady(change: float) -> None:
     assert steadiness(drifting(series, change)).label == "steady"
 
 
+@pytest.mark.parametrize("queries", [300, 1000])
+def test_wide_modes_are_seen_and_one_wide_mode_is_one(queries: int) -> None:
+    random = np.random.default_rng(2)
+
+    def labels(share: float) -> list[str]:
+        noise = np.exp(random.normal(0, 0.1, (40, queries)))
+        return [steadiness(series * np.where(random.random(queries) < share, 1.5, 1.0) * 1e6).label for series in noise]
+
+    assert labels(0.5).count("bimodal") >= 34
+    assert labels(0.0).count("bimodal") <= 1
+
+
 def test_modes_too_close_to_mention_are_steady() -> None:
     random = np.random.default_rng(0)
     series = np.where(random.random(2000) < 0.5, 1_000_000, 1_030_000)
