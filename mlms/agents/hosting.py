@@ -20,7 +20,7 @@ from mlms.executor.provision import provision_weights
 from mlms.hooks.types import Batch, Observable, Outputs
 from mlms.manifests.types import Evaluation, TensorSpec
 from mlms.tracing.levels import LEVELS, depth
-from mlms.tracing.recorder import Recorder, match
+from mlms.tracing.recorder import Part, Recorder, match
 
 if TYPE_CHECKING:
     from mlms.hooks.components import Components
@@ -327,21 +327,23 @@ class _Watching:
         end = perf_counter_ns()
         if model.checkpoint is not None:
             model.checkpoint()
-        below = [span for part in self._recorder.take() for span in self._spans(part.events) if span[2] >= start]
+        below = [span for part in self._recorder.take() for span in self._spans(part) if span[2] >= start]
         return outputs, [("predict", "framework", start, end, {}), *below]
 
     def close(self) -> None:
         self._stack.close()
 
-    def _spans(self, events: npt.NDArray[np.int64]) -> Iterator[AgentSpan]:
+    def _spans(self, part: Part) -> Iterator[AgentSpan]:
         """What was recorded, but for the prediction itself, which the caller has a span for."""
-        spans = match(events)
+        spans = match(part.events)
+        predicts = any(self._recorder.names[identifier].level == "model" for identifier in spans.identifier.tolist())
+        thread = {} if predicts else {"thread.id": part.thread}
         columns = (spans.identifier, spans.start, spans.end, spans.occurrence)
         for identifier, start, end, call in zip(*(column.tolist() for column in columns), strict=True):
             name = self._recorder.names[identifier]
             if name.level != "model" and name.level in LEVELS:
                 further = name.calls[call] if call < len(name.calls) else {}
-                yield name.text, name.level, start, end, {**name.attributes, **further}
+                yield name.text, name.level, start, end, {**name.attributes, **further, **thread}
 
 
 class _Gate:

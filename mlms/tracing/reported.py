@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """One span: times are ns of ``perf_counter_ns``. A span that lies within another of its prediction is its child."""
+    """One span: times are ns of ``perf_counter_ns``. A span that lies within another of its prediction is its child.
+
+    The attribute ``thread.id`` is a number for the thread that it ran in, where there are several: a span is then the
+    child of one of its thread, else of the prediction.
+    """
 
     name: str
     level: str
@@ -40,33 +44,37 @@ class Reports:
         self._prediction = prediction
         self._thread = threading.get_ident()
         self._identifiers: dict[str, int] = {}
-        self._intervals: list[tuple[int, int, int]] = []
+        self._intervals: dict[int, list[tuple[int, int, int]]] = {}
+        self._held = 0
         self._key = 0
 
     def add(self, start_ns: int, end_ns: int, reported: Iterable[Reported]) -> None:
         """One prediction with what lies below it; what sticks out of it is cut off."""
-        self._intervals.append((start_ns, end_ns, self._prediction))
+        self._hold(self._thread, start_ns, end_ns, self._prediction)
         calls: dict[str, int] = {}
         for each in reported:
             start, end = max(each.start_ns, start_ns), min(each.end_ns, end_ns)
             if start < end:
                 call = calls[each.name] = calls.get(each.name, -1) + 1
-                self._intervals.append((start, end, self._identifier(each, call)))
-        if len(self._intervals) >= self._recorder.reported_at_once:
+                self._hold(each.attributes.get("thread.id", self._thread), start, end, self._identifier(each, call))
+        if self._held >= self._recorder.reported_at_once:
             self.flush()
 
     def flush(self) -> None:
         """Hand all to the recorder."""
-        if not self._intervals:
-            return
-        start, end, identifier = np.array(self._intervals, np.int64).T
-        self._intervals.clear()
-        events, interval = nested_events(start, end, identifier)
-        self._key -= len(start)  # below the keys of spans that were recorded as they ran
-        self._recorder.add(Part(self._thread, events, self._key + interval))
+        intervals, self._intervals, self._held = self._intervals, {}, 0
+        for thread, those in intervals.items():
+            start, end, identifier = np.array(those, np.int64).T
+            events, interval = nested_events(start, end, identifier)
+            self._key -= len(start)  # below the keys of spans that were recorded as they ran
+            self._recorder.add(Part(thread, events, self._key + interval))
+
+    def _hold(self, thread: int, start: int, end: int, identifier: int) -> None:
+        self._intervals.setdefault(thread, []).append((start, end, identifier))
+        self._held += 1
 
     def _identifier(self, each: Reported, call: int) -> int:
-        attributes = dict(each.attributes)
+        attributes = {key: value for key, value in each.attributes.items() if key != "thread.id"}
         if each.level == "layer":
             attributes = {"mlms.layer.name": each.name, "mlms.layer.call": call, **attributes}
         key = json.dumps([each.name, each.level, attributes], sort_keys=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -142,6 +145,12 @@ def test_external_data(tmp_path: Path) -> None:
     model = load(path, files={"data": str(away)})
     assert model.describe()["size_bytes"] == load().describe()["size_bytes"]
     np.testing.assert_array_equal(model.predict(images(2))["logits"], expected)
+    # The same where what was freed is overwritten at once.
+    test = f"{__file__}::test_external_data"
+    if os.environ.get("PYTHONMALLOC") != "debug":
+        command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", test]
+        again = subprocess.run(command, env=os.environ | {"PYTHONMALLOC": "debug"}, capture_output=True, text=True)
+        assert again.returncode == 0, again.stdout
 
 
 @pytest.mark.parametrize(

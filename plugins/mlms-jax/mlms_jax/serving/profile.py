@@ -59,20 +59,20 @@ class Profile:
     def _spans(self, data):
         marks, instructions = [], []
         for plane in data.planes:
-            for line in plane.lines:
+            for thread, line in enumerate(plane.lines):
                 for event in line.events:
                     start, end = event.start_ns, event.start_ns + event.duration_ns
                     if event.name == MARK:
                         marks.append((start, end))
                     elif not event.name.startswith("end: ") and (name := dict(event.stats).get("hlo_op")):
-                        instructions.append((start, end, str(name)))
+                        instructions.append((start, end, thread, str(name)))
         marks.sort()
         spans = [[] for _ in marks]
-        for start, end, name in sorted(instructions):
+        for start, end, thread, name in sorted(instructions):
             place = bisect.bisect(marks, (start, float("inf"))) - 1
             if place < 0 or start > marks[place][1]:
                 continue
             shift = self._starts[place] - marks[place][0]
-            attributes = {"mlms.layer.type": re.sub(r"[.\d]+$", "", name)}
+            attributes = {"mlms.layer.type": re.sub(r"[.\d]+$", "", name), "thread.id": thread}
             spans[place].append((name, "layer", round(start + shift), round(end + shift), attributes))
         return spans

@@ -80,7 +80,11 @@ class Model:
 
     def session(self, profile: str | None = None) -> ort.InferenceSession:
         """Another session of the model, profiled into files whose names begin with ``profile``."""
-        settings = _settings(self._options, self._external)
+        settings = _settings(self._options)
+        external = [Path(path).read_bytes() for path in self._external.values()]
+        if external:  # read while the session is made, so they have to be there until then
+            sizes = [len(content) for content in external]
+            settings.add_external_initializers_from_files_in_memory(list(self._external), external, sizes)
         if profile is not None:
             settings.enable_profiling = True
             settings.profile_file_prefix = profile
@@ -88,6 +92,7 @@ class Model:
             session = ort.InferenceSession(str(self._file.path), settings, providers=self._providers)
         except Exception as error:  # ONNX Runtime's errors have no class in common but this
             raise _explained(error, self._file.path) from error
+        del external
         wanted = self._providers[0][0]
         if wanted not in session.get_providers():
             raise ValueError(
@@ -215,7 +220,7 @@ def _providers(device: str, options: Mapping[str, Any]) -> list[tuple[str, dict[
     return [(name, {**(index if name in ON_CUDA else {}), **given.get(name, {})}) for name in names]
 
 
-def _settings(options: Mapping[str, Any], external: Mapping[str, str]) -> ort.SessionOptions:
+def _settings(options: Mapping[str, Any]) -> ort.SessionOptions:
     settings = ort.SessionOptions()
     level = LEVELS[options.get("graph_optimization_level", "all")]
     if not hasattr(ort.GraphOptimizationLevel, level):
@@ -227,10 +232,6 @@ def _settings(options: Mapping[str, Any], external: Mapping[str, str]) -> ort.Se
     settings.inter_op_num_threads = options.get("inter_op_threads", 0)
     for key, value in options.get("session_config", {}).items():
         settings.add_session_config_entry(key, value)
-    if external:
-        contents = [Path(path).read_bytes() for path in external.values()]
-        sizes = [len(content) for content in contents]
-        settings.add_external_initializers_from_files_in_memory(list(external), contents, sizes)
     return settings
 
 

@@ -63,21 +63,21 @@ class Profile:
 
     def _spans(self, space):
         marks, nodes = [], []
-        for name, start, end, hlo in _events(space):
+        for name, start, end, thread, hlo in _events(space):
             if name == MARK:
                 marks.append((start, end))
             elif hlo is not None:
-                nodes.append((start, end, hlo, re.sub(r"[.\d]+$", "", hlo)))
+                nodes.append((start, end, thread, hlo, re.sub(r"[.\d]+$", "", hlo)))
             elif found := NODE.fullmatch(name):
-                nodes.append((start, end, INLINED.sub("", found["name"]), found["type"]))
+                nodes.append((start, end, thread, INLINED.sub("", found["name"]), found["type"]))
         marks.sort()
         spans = [[] for _ in marks]
-        for start, end, name, kind in sorted(nodes):
+        for start, end, thread, name, kind in sorted(nodes):
             place = bisect.bisect(marks, (start, float("inf"))) - 1
             if place < 0 or start > marks[place][1]:
                 continue
             shift = self._starts[place] - marks[place][0]
-            attributes = {"mlms.layer.type": kind}
+            attributes = {"mlms.layer.type": kind, "thread.id": thread}
             if shapes := self._shapes.get(name):
                 attributes["mlms.layer.output_shapes"] = shapes
             spans[place].append((name, "layer", round(start + shift), round(end + shift), attributes))
@@ -85,7 +85,7 @@ class Profile:
 
 
 def _events(space):
-    """Name, start and end in ns of the session's clock, and the HLO instruction if it is one, of each event."""
+    """Name, start and end in ns of the session's clock, thread, and the HLO instruction if it is one, of each event."""
     for plane in space.planes:
         if not plane.name.startswith("/host:"):
             continue
@@ -99,7 +99,7 @@ def _events(space):
                     stat = named[0]
                     instruction = stat.str_value or plane.stat_metadata[stat.ref_value].name
                 name = plane.event_metadata[event.metadata_id].name
-                yield name, start, start + event.duration_ps / 1000, instruction
+                yield name, start, start + event.duration_ps / 1000, line.id, instruction
 
 
 def _output_shapes(graph):
