@@ -30,7 +30,7 @@ ReportedSpan: TypeAlias = "tuple[str, str, int, int, Mapping[str, Any]]"
 """A span that a runtime reports: name, trace level ("framework", "layer", "operator"), start and end in ns of
 ``time.perf_counter_ns``, attributes. A layer's are ``mlms.layer.type`` ("Conv"), and where known
 ``mlms.layer.input_shapes``, ``mlms.layer.output_shapes`` (["1x3x8x8"]), ``mlms.layer.flops``. Where a runtime works in
-several threads, ``thread.id`` is a number for the span's: spans of one thread nest, those of several are siblings."""
+several threads, ``thread.id`` is a number for the span's: what they ran at once then lies side by side."""
 
 
 class ServingModule(Protocol):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Reported:
     """One span: times are ns of ``perf_counter_ns``. A span that lies within another of its prediction is its child.
 
-    The attribute ``thread.id`` is a number for the thread that it ran in, where there are several: a span is then the
-    child of one of its thread, else of the prediction.
+    The attribute ``thread.id`` is a number for the thread that it ran in, where there may be several: what ran at the
+    same time as another thread's span of its level lies beside that one, below the prediction.
     """
 
     name: str
@@ -52,11 +52,19 @@ class Reports:
         """One prediction with what lies below it; what sticks out of it is cut off."""
         self._hold(self._thread, start_ns, end_ns, self._prediction)
         calls: dict[str, int] = {}
-        for each in reported:
+        busy: dict[tuple[str, int], int] = {}  # until when, by level and thread, of those that nest with the prediction
+        for each in sorted(reported, key=lambda each: each.start_ns):
             start, end = max(each.start_ns, start_ns), min(each.end_ns, end_ns)
-            if start < end:
-                call = calls[each.name] = calls.get(each.name, -1) + 1
-                self._hold(each.attributes.get("thread.id", self._thread), start, end, self._identifier(each, call))
+            if start >= end:
+                continue
+            thread = each.attributes.get("thread.id")
+            at_once = thread is not None and any(
+                until > start for (level, other), until in busy.items() if level == each.level and other != thread
+            )
+            if thread is not None and not at_once:
+                busy[each.level, thread] = max(end, busy.get((each.level, thread), 0))
+            call = calls[each.name] = calls.get(each.name, -1) + 1
+            self._hold(thread if at_once else self._thread, start, end, self._identifier(each, call))
         if self._held >= self._recorder.reported_at_once:
             self.flush()
 

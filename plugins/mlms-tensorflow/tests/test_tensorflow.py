@@ -147,6 +147,7 @@ def test_operations_are_layers_within_the_prediction(worker: Worker, images: np.
     assert len(predictions) == 2
     for (_, _, start, end, _), *spans in predictions:
         layers = {name: attributes for name, level, _, _, attributes in spans if level == "layer"}
+        assert layers["conv2/Relu"].pop("thread.id") >= 0
         assert layers["conv2/Relu"] == {
             "mlms.layer.type": "_FusedConv2D",
             "mlms.layer.output_shapes": ["5x8x8x32"],

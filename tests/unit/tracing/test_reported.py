@@ -43,9 +43,15 @@ def test_what_ran_at_once_in_several_threads_lies_side_by_side_and_is_not_cut_of
     assert {span.name: span.end_ns - span.start_ns for span in spans} == {
         "predict": END - START, "a": 4000, "b": 1000, "c": 3000, "in a": 1000
     }  # fmt: skip
-    assert {span.name: span.attributes["thread.id"] for span in spans if span.level == "layer"} == {
-        "a": 1, "b": 2, "c": 2, "in a": 1
-    }  # fmt: skip
+    threads = {span.name: span.attributes["thread.id"] for span in spans}
+    assert threads["b"] == threads["c"] == 2
+    assert threads["a"] == threads["in a"] == threads["predict"]
+
+
+def test_threads_that_take_turns_work_within_the_framework_s_span() -> None:
+    execute = Reported("execute", "framework", 500, 8000)
+    spans = told(layer("b", 3000, 5000, 2), execute, layer("a", 1000, 3000, 1), layer("c", 5000, 6000, 1))
+    assert parents(spans) == {"predict": None, "execute": "predict", "a": "execute", "b": "execute", "c": "execute"}
 
 
 def test_each_lies_below_its_own_prediction() -> None:

@@ -90,7 +90,7 @@ def _events(space):
         if not plane.name.startswith("/host:"):
             continue
         hlo = {key for key, each in plane.stat_metadata.items() if each.name == "hlo_op"}
-        for line in plane.lines:
+        for thread, line in enumerate(plane.lines):
             for event in line.events:
                 start = line.timestamp_ns + event.offset_ps / 1000
                 named = [stat for stat in event.stats if stat.metadata_id in hlo]
@@ -99,7 +99,7 @@ def _events(space):
                     stat = named[0]
                     instruction = stat.str_value or plane.stat_metadata[stat.ref_value].name
                 name = plane.event_metadata[event.metadata_id].name
-                yield name, start, start + event.duration_ps / 1000, line.id, instruction
+                yield name, start, start + event.duration_ps / 1000, thread, instruction
 
 
 def _output_shapes(graph):
