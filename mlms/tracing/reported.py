@@ -57,14 +57,15 @@ class Reports:
             start, end = max(each.start_ns, start_ns), min(each.end_ns, end_ns)
             if start >= end:
                 continue
-            thread = each.attributes.get("thread.id")
-            at_once = thread is not None and any(
-                until > start for (level, other), until in busy.items() if level == each.level and other != thread
-            )
-            if thread is not None and not at_once:
-                busy[each.level, thread] = max(end, busy.get((each.level, thread), 0))
+            lane, thread = self._thread, each.attributes.get("thread.id")
+            if thread is not None:
+                others = (until for (level, other), until in busy.items() if level == each.level and other != thread)
+                if any(until > start for until in others):
+                    lane = thread
+                else:
+                    busy[each.level, thread] = max(end, busy.get((each.level, thread), 0))
             call = calls[each.name] = calls.get(each.name, -1) + 1
-            self._hold(thread if at_once else self._thread, start, end, self._identifier(each, call))
+            self._hold(lane, start, end, self._identifier(each, call))
         if self._held >= self._recorder.reported_at_once:
             self.flush()
 
