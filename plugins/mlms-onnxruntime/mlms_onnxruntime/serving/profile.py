@@ -48,7 +48,8 @@ def spans_of(
         if event["name"] == "model_run":
             found[prediction].append(("model_run", "framework", start, end, {}))
         elif level == "layer" and event["cat"] == "Node" and event["name"].endswith(NODE):
-            found[prediction].append((event["name"][: -len(NODE)], "layer", start, end, _attributes(event["args"])))
+            attributes = {**_attributes(event["args"]), "thread.id": event["tid"]}
+            found[prediction].append((event["name"][: -len(NODE)], "layer", start, end, attributes))
     return found
 
 
