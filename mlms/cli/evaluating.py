@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -86,9 +85,13 @@ def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
         for run in runs:
             if len(levels := run.record["trace"].get("levels") or []) > 1:
                 click.echo(f"levels {run.name}: {level_costs(levels)}")
-        warned = Counter(warning for run in runs for warning in run.record["warnings"])
-        for warning, count in warned.items():
-            click.secho(f"warning: {plain(warning)} ({count} of {len(runs)} runs)", fg="yellow")
+        warned: dict[str, list[str]] = {}
+        for run in runs:
+            for warning in run.record["warnings"]:
+                warned.setdefault(warning, []).append(run.name)
+        for warning, names in warned.items():
+            whose = f"{len(names)} of {len(runs)} runs" if len(names) > 1 else names[0]
+            click.secho(f"warning: {plain(whose)}: {plain(warning)}", fg="yellow")
     if len(outcomes) > 1 and failures:
         out.print(failures_table(failures))
     for run in runs:

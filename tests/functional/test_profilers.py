@@ -98,7 +98,7 @@ def test_warnings_of_several_runs_are_told_once() -> None:
     told = warnings_of(runs[0], "nvml: ")
     if not told:
         pytest.skip("nvml has nothing to warn of where there is a GPU")
-    assert f"warning: {told[0]} (2 of 2 runs)" in ended.out
+    assert f"warning: 2 of 2 runs: {told[0]}" in ended.out
 
 
 def test_in_a_process_of_its_own() -> None:
