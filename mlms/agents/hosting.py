@@ -132,7 +132,11 @@ class Host:
                 bound = bind_framework(evaluation, self._components, self._labels, self._progress)
                 weights = provision_weights(evaluation.model, self._fetch, self._progress)
                 loaded = load_model(evaluation, bound, weights, self._progress)
-                hosted = Hosted(evaluation, loaded, bound.framework.levels, bound.installed, self.log)
+                try:
+                    hosted = Hosted(evaluation, loaded, bound.framework.levels, bound.installed, self.log)
+                except BaseException:
+                    loaded.__exit__()
+                    raise
             except BaseException as error:
                 if entry.hosted is None:
                     why = str(error) if self.disclose else "the agent's log says why"
@@ -141,7 +145,7 @@ class Host:
             former, entry.hosted = entry.hosted, hosted
             entry.version, entry.state, entry.reason = evaluation.model.version, READY, ""
             if former is not None:
-                former.close()
+                self._close(former)
 
     def unload(self, name: str) -> None:
         """Unload a listed model once what it is doing is done; one that isn't loaded stays so."""
@@ -199,7 +203,14 @@ class Host:
         hosted, entry.hosted = entry.hosted, None
         entry.state, entry.reason = UNAVAILABLE, reason
         if hosted is not None:
+            self._close(hosted)
+
+    def _close(self, hosted: Hosted) -> None:
+        """Give its memory back; a model whose worker is dead may not be stopped as it should."""
+        try:
             hosted.close()
+        except MlmsError as error:
+            self.log(f"model '{hosted.name}' was closed: {error}")
 
     def _entry(self, name: str, version: str = "") -> Listed:
         entry = self._listed.get(name)
@@ -270,8 +281,10 @@ class Hosted:
         with self._gate.alone():
             if not self._closed:
                 self._closed = True
-                self._stop_watching()
-                self._model.__exit__()
+                try:
+                    self._stop_watching()
+                finally:
+                    self._model.__exit__()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -305,7 +318,11 @@ class Hosted:
         free = any(length is None for spec in self.inputs for length in spec.shape)
         noted = []
         for name, value in outputs.items():
-            array: npt.NDArray[Any] = np.asarray(value)
+            try:
+                array: npt.NDArray[Any] = np.asarray(value)
+            except ValueError:  # entries of several shapes, such as the boxes of each image
+                noted.append(OutputSpec(name, "", (-1,)))
+                continue
             datatype = "BYTES" if array.dtype.kind in "OUS" else NAMES.get(array.dtype.name, "")
             noted.append(OutputSpec(name, datatype, (-1, *((-1 if free else length) for length in array.shape[1:]))))
         self.outputs = tuple(noted)

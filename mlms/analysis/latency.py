@@ -123,7 +123,8 @@ def _percentile(
     needed = queries_needed(percentile)
     if len(ordered) < needed:
         return {"percentile": percentile, "value": None, "needed": needed, "bound": None, "interval": None}
-    own = int(ordered[math.ceil(percentile / 100 * len(ordered)) - 1])
+    rank = math.ceil(round(percentile * len(ordered) / 100, 6))  # 99.9 has no binary fraction of its own
+    own = int(ordered[rank - 1])
     moved = 0 if official is None else official - own
     bound, interval = early_stopping_bound(ordered, percentile), quantile_interval(series, percentile / 100)
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -49,17 +50,25 @@ class Worker:
         self._path = str(self._folder / "worker")
         self._here = threading.local()
         self._channels: list[Any] = []
+        self._numbers = itertools.count()
         memory = Path("/dev/shm")
         self._shared = Path(tempfile.mkdtemp(prefix="mlms-", dir=memory if memory.is_dir() else None))
         self._doing = "starting"
-        with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(environment.interpreter), "-I", str(WORKER), self._path, str(module)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        try:
+            with (self._folder / "log").open("wb") as log:
+                self._process = subprocess.Popen(
+                    [str(environment.interpreter), "-I", str(WORKER), self._path, str(module), str(self._shared)],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._remove_folders()
+            raise ProcessError(
+                f"{self._about} can't be started: {error.strerror or error}",
+                hint="make the environment anew with 'mlms env remove' and 'mlms env create'",
+            ) from error
         try:
             self.hello: Mapping[str, Any] = self.ask("hello")["value"]
         except ModelError as error:
@@ -95,6 +104,9 @@ class Worker:
             ) from None
         except (EOFError, OSError) as error:
             raise self._death(error) from None
+        except BaseException:
+            self._hang_up()  # what is left of the answer is none to the next question
+            raise
         if "error" in reply:
             raise self._failure(reply["error"])
         return {**reply, "outputs": outputs}
@@ -110,8 +122,7 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE_S)
             self.kill()
-        for folder in (self._folder, self._shared):
-            shutil.rmtree(folder, ignore_errors=True)
+        self._remove_folders()
 
     def kill(self) -> None:
         """Kill it and all that it started."""
@@ -123,11 +134,23 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
+    def _remove_folders(self) -> None:
+        for folder in (self._folder, self._shared):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _hang_up(self) -> None:
+        """End this thread's connection; its next question has another."""
+        found = getattr(self._here, "channel", None)
+        if found is not None:
+            self._here.channel = None
+            self._channels.remove(found)
+            found.close()
+
     def _channel(self) -> Any:
         """This thread's."""
         found = getattr(self._here, "channel", None)
         if found is None:
-            number = len(self._channels)
+            number = next(self._numbers)  # threads come here at once, and share memory with none but the worker
             found = self._here.channel = wire.Channel(
                 self._connected(), str(self._shared / f"{number}"), wire.WATCHED_FOR_ANSWER_S
             )

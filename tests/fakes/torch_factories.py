@@ -123,3 +123,10 @@ def nothing() -> None:
 
 
 NUMBER = 7
+
+
+class InPlace(nn.Module):
+    """Subtracts 1 from its input where it lies."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sub_(1.0)

@@ -395,3 +395,26 @@ def test_a_deadline_passes_without_harm(caller: triton.InferenceServerClient) ->
         caller.infer(MODEL, [tensor(np.zeros((50_000, 1, 8, 8), np.float32))], client_timeout=0.005)
     time.sleep(0.1)
     assert caller.infer(MODEL, [tensor()]).as_numpy("output").shape == (3, 10)
+
+
+def test_a_worker_that_dies_while_it_is_observed_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlms.agents import hosting
+    from mlms.errors import ProcessError
+    from mlms.executor.loading import LoadedModel
+
+    def gone(*_: object) -> None:
+        raise ProcessError("the worker of framework 'pytorch' was ended by SIGKILL")
+
+    with agent() as url, client(url) as caller:
+        caller.infer(MODEL, [tensor()], parameters={"mlms_trace_level": "layer"})
+        closed: list[object] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(hosting._Watching, "predict", gone)
+            patch.setattr(hosting._Watching, "close", gone)
+            patch.setattr(LoadedModel, "__exit__", lambda self, *_: closed.append(self))
+            with pytest.raises(InferenceServerException, match="the worker process of model 'digits-cnn' ended"):
+                caller.infer(MODEL, [tensor()], parameters={"mlms_trace_level": "layer"})
+        assert len(closed) == 1
+        assert not caller.is_model_ready(MODEL)
+        caller.load_model(MODEL)
+        assert caller.infer(MODEL, [tensor()]).as_numpy("output").shape == (3, 10)

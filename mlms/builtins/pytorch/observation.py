@@ -84,7 +84,7 @@ def _names(recorder: Recorder, layers: Sequence[Layer], predictor: PyTorchPredic
     if not layers:
         return {}
     try:
-        calls = describe_calls(predictor.module, layers, predictor.input_transfer(batch))
+        calls = describe_calls(predictor.module, layers, [each.clone() for each in predictor.input_transfer(batch)])
     except Exception as error:
         raise failure(error, predictor.name, "predicting, to describe its layers,") from error
     identifiers = {layer.name: recorder.intern(layer.name, "layer", layer.attributes) for layer in layers}

@@ -50,6 +50,8 @@ class PyTorchPredictor:
         if uuid is not None:  # PyTorch 2.4 or later
             self._description["device_uuid"] = f"GPU-{uuid}"
         self._eager: Any = module
+        self._spares_inputs: bool | None = None
+        """Whether the module leaves its inputs as they are; None before its first prediction."""
         compiling = options.get("compile", False)
         self.compiled = compiling is not False
         self.module: Any = module
@@ -81,7 +83,24 @@ class PyTorchPredictor:
         return [self._to_device(batch[name]) for name in self._inputs]
 
     def forward(self, inputs: Sequence[Tensor]) -> Any:
+        if not self._spares_inputs and self.device.type == "cpu":
+            return self._guarded_forward(inputs)
         return self.module(*inputs)
+
+    def _guarded_forward(self, inputs: Sequence[Tensor]) -> Any:
+        """The same with copies, since on the CPU the inputs are the caller's batch, which is predicted again.
+
+        The first time it is found out whether the module changes them, by PyTorch's count of changes in place: it is
+        kept outside of the inference mode only, and a compiled module doesn't show it.
+        """
+        if self._spares_inputs is None:
+            with torch.inference_mode(False), torch.no_grad():
+                copies = [each.clone() for each in inputs]
+                outputs = self._eager(*copies)
+            self._spares_inputs = all(each._version == 0 for each in copies)
+            if not self.compiled:
+                return outputs
+        return self.module(*(inputs if self._spares_inputs else [each.clone() for each in inputs]))
 
     def synchronize(self) -> None:
         """Wait until the device has done all its work."""
@@ -105,7 +124,7 @@ class PyTorchPredictor:
         from torch.utils.flop_counter import FlopCounterMode
 
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            self._eager(*self.input_transfer(batch))
+            self._eager(*(each.clone() for each in self.input_transfer(batch)))
         return int(counter.get_total_flops())
 
     def device_peak_bytes(self) -> int | None:
@@ -143,6 +162,7 @@ def _named(outputs: Any) -> list[tuple[str, Any]]:
 
 def _to_host(value: Any) -> Any:
     if isinstance(value, Tensor):
+        value = value.detach() if value.requires_grad else value
         return (value.float() if value.dtype is torch.bfloat16 else value).cpu().numpy()
     if isinstance(value, Mapping):
         return {name: _to_host(item) for name, item in value.items()}

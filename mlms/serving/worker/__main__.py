@@ -1,8 +1,8 @@
 """A worker: hosts one model of a serving module, in whatever Python (3.6 or later) and environment it was started with.
 
-``python -I FOLDER SOCKET MODULE``: listens at the Unix socket SOCKET and serves the module (a file or a package's
-folder) MODULE, each connection in a thread of its own. It ends with its standard input, so with the process that
-started it.
+``python -I FOLDER SOCKET MODULE SHARED``: listens at the Unix socket SOCKET and serves the module (a file or a
+package's folder) MODULE, each connection in a thread of its own. It ends with its standard input, so with the process
+that started it, and then removes the folders of the socket and of the shared memory, SHARED.
 """
 
 import faulthandler
@@ -137,17 +137,18 @@ def module_at(path):
     return module
 
 
-def end_with_parent(folder):
-    """The folder is removed by the parent, but for one that was killed."""
+def end_with_parent(folders):
+    """The folders are removed by the parent, but for one that was killed."""
     while os.read(0, 4096):
         pass
-    shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
-def main(path, module):
+def main(path, module, shared):
     faulthandler.enable()
-    threading.Thread(target=end_with_parent, args=(os.path.dirname(path),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=([os.path.dirname(path), shared],), daemon=True).start()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)

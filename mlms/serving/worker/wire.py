@@ -34,17 +34,17 @@ ALIGNED = 64
 class Shared:
     """Memory that two processes share: a file that is gone from its folder as soon as both have it open."""
 
-    def __init__(self, path):
+    def __init__(self, path, new=False):
         self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = os.open(path, os.O_RDWR | (os.O_CREAT | os.O_EXCL if new else 0), 0o600)
         self._memory = None
         self.size = 0
 
     def hold(self, size):
-        """Have at least ``size`` bytes; what was shared before is gone."""
+        """Have at least ``size`` bytes; what was shared before is gone. Raises OSError where there is no room."""
         if size > self.size:
             if os.fstat(self._file).st_size < size:
-                os.ftruncate(self._file, size)
+                reserve(self._file, size)
             self._memory = mmap.mmap(self._file, size)
             self.size = size
 
@@ -58,6 +58,14 @@ class Shared:
         self._file = self._memory = None
 
 
+def reserve(file, size):
+    """Make a file longer, its memory taken at once: what is taken as it is written to kills who writes past the end."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.ftruncate(file, size)
+
+
 class Channel:
     """One end of a connected stream socket. It is for one thread at a time.
 
@@ -68,7 +76,7 @@ class Channel:
     def __init__(self, connection, shared=None, watched=WATCHED_S):
         self.connection = connection
         self._watched = 0 if ALONE else watched
-        self._mine = None if shared is None else Shared(shared)
+        self._mine = None if shared is None else Shared(shared, new=True)
         self._theirs = None
         self._ahead = memoryview(bytearray(AHEAD))
         self._begin = self._end = 0
@@ -80,8 +88,8 @@ class Channel:
         places = self._share(header, arrays)
         described, parts = [], []
         for name, array in arrays.items():
-            if array.dtype.hasobject:
-                raise TypeError("array '{}' holds Python objects, which can't be sent".format(name))
+            if array.dtype.hasobject or array.dtype.kind == "V":
+                raise TypeError("array '{}' is of dtype {}, which can't be sent".format(name, array.dtype))
             described.append((name, array.dtype.str, array.shape, places.get(name)))
             if array.nbytes and name not in places:
                 parts.append(memoryview(array.reshape(-1)).cast("B"))
@@ -131,7 +139,10 @@ class Channel:
                 places[name] = size
                 size += -(-array.nbytes // ALIGNED) * ALIGNED
         if size:
-            self._mine.hold(size)
+            try:
+                self._mine.hold(size)
+            except OSError:  # full: they go through the socket
+                return {}
             header["shared"] = self._mine.path, self._mine.size
         for name, place in places.items():
             array = arrays[name]

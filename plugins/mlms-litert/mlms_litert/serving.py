@@ -115,6 +115,7 @@ class Model:
         takes, gives = named(first)
         self._inputs = matched(model["inputs"], takes, self._file)
         self._outputs = [(name, details["index"]) for name, details in gives.items()]
+        self._stateful = keeps_state(path)
         self._facts = {**constants(path), "device": "cpu", "threads": threads, "xnnpack": xnnpack}
         self._interpreters: Interpreters | None = Interpreters(
             lambda: interpreter(path, threads, xnnpack), self._allocate
@@ -139,6 +140,8 @@ class Model:
             return self._empty()
         interpreters = self._open()
         taken = interpreters.take(shapes)
+        if self._stateful:
+            taken.reset_all_variables()
         for name, index in self._inputs:
             taken.set_tensor(index, batch[name])
         taken.invoke()
@@ -158,6 +161,8 @@ class Model:
         interpreters = self._open()
         taken = interpreters.take(shapes)
         times = [perf_counter_ns()]
+        if self._stateful:
+            taken.reset_all_variables()
         for name, index in self._inputs:
             taken.set_tensor(index, batch[name])
         times.append(perf_counter_ns())
@@ -265,6 +270,13 @@ def matched(specs: Sequence[Mapping[str, Any]], takes: Details, file: str) -> li
                 "correct the asset's input, and bring the samples there in preprocess",
             )
     return [(spec["name"], takes[spec["name"]]["index"]) for spec in specs]
+
+
+def keeps_state(path: Path) -> bool:
+    """Whether tensors of the file live on from one prediction to the next, as those of recurrent networks do."""
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    graphs = (model.Subgraphs(index) for index in range(model.SubgraphsLength()))
+    return any(graph.Tensors(index).IsVariable() for graph in graphs for index in range(graph.TensorsLength()))
 
 
 def constants(path: Path) -> Mapping[str, Any]:

@@ -235,3 +235,47 @@ def test_what_is_missing_is_said() -> None:
         serving.load(told(), None, "cpu", {})
     with refused("not in float16"):
         load(dtype="float16")
+
+
+def test_no_prediction_has_to_do_with_the_one_before(tmp_path: Path) -> None:
+    """A recurrent network of one neuron, whose state is a variable tensor of the file."""
+    flatbuffers = pytest.importorskip("flatbuffers")
+
+    def tensor(name: str, shape: list[int], buffer: int = 0, variable: bool = False, free: bool = False) -> Any:
+        made = schema.TensorT()
+        made.name, made.shape, made.buffer, made.isVariable = name, shape, buffer, variable
+        made.type, made.shapeSignature = schema.TensorType.FLOAT32, [-1, *shape[1:]] if free else None
+        return made
+
+    def buffer(*values: float) -> Any:
+        made = schema.BufferT()
+        made.data = np.frombuffer(np.array(values, np.float32).tobytes(), np.uint8) if values else None
+        return made
+
+    code, options, operator = schema.OperatorCodeT(), schema.SequenceRNNOptionsT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_RNN
+    operator.inputs, operator.outputs = [0, 1, 2, 3, 4], [5]
+    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.SequenceRNNOptions, options
+    graph, file = schema.SubGraphT(), schema.ModelT()
+    graph.tensors = [
+        tensor("x", [1, 2, 1], free=True),
+        *(tensor("input", [1, 1], 1), tensor("recurrent", [1, 1], 2), tensor("bias", [1], 3)),
+        *(tensor("state", [1, 1], variable=True), tensor("y", [1, 2, 1], free=True)),
+    ]
+    graph.inputs, graph.outputs, graph.operators = [0], [5], [operator]
+    file.version, file.operatorCodes, file.subgraphs = 3, [code], [graph]
+    file.buffers = [buffer(), buffer(1.0), buffer(0.5), buffer(0.0)]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(file.Pack(builder), b"TFL3")
+    (tmp_path / "rnn.tflite").write_bytes(builder.Output())
+
+    model = serving.load(told(spec("x", shape=(2, 1))), str(tmp_path / "rnn.tflite"), "cpu", {"dtype": "float32"})
+    batch = {"x": np.ones((1, 2, 1), np.float32)}
+    for _ in range(3):
+        (found,) = model.predict(batch).values()
+        np.testing.assert_array_equal(found.ravel(), [1.0, 1.5])
+    with model.observe("framework", batch) as watched:
+        for _ in range(2):
+            (found,) = watched.predict(batch).values()
+            np.testing.assert_array_equal(found.ravel(), [1.0, 1.5])
+    model.close()

@@ -229,8 +229,10 @@ class Model:
             try:
                 yield watched
             finally:
-                watched.read()
-                profiler.set_state("stop")
+                try:
+                    watched.read()
+                finally:
+                    profiler.set_state("stop")
 
     def observed(self, batch):
         with self._lock:

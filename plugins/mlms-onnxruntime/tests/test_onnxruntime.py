@@ -234,3 +234,16 @@ def test_a_profile_of_an_earlier_version(tmp_path: Path) -> None:
     path.write_text('[\n{"cat" : "Node","ts" :1,"name" :"a "quoted\\name_kernel_time","args" : {}}\n]\n')
     (event,) = serving.profile._events(path)
     assert event["name"] == 'a "quoted\\name_kernel_time'
+
+
+def test_a_refused_batch_has_no_spans_and_shifts_no_other_s(tmp_path: Path) -> None:
+    model = load()
+    with model.observe("layer", images(2)) as watched:
+        watched.predict(images(2))
+        with pytest.raises(ValueError, match="takes the shape"):
+            watched.predict({"image": np.zeros((2, 8, 8), np.float32)})
+        watched.predict(images(3))
+    first, second = watched.take()
+    assert [span[0] for span in first] == [span[0] for span in second]
+    assert [span[1] for span in first].count("layer") > 3
+    model.close()

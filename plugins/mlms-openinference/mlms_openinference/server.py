@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,6 +58,7 @@ class Server:
         self.headers = {}
         if "token_file" in options:
             self.headers["authorization"] = f"Bearer {_read(options['token_file'], 'token_file').strip()}"
+            _refuse_to_tell_everyone(url)
         self.client = _connect(url, options.get("ca_file"))
 
     def ask(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
@@ -82,6 +84,21 @@ class Server:
 
     def close(self) -> None:
         self.client.close()
+
+
+def _refuse_to_tell_everyone(url: str) -> None:
+    """Raises InputError where a token would go over a network without TLS."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost"
+    if parts.scheme == "grpc" and not here:
+        raise InputError(
+            f"framework 'openinference': anyone on the way to {url} could read the token",
+            hint="write grpcs:// for TLS, or leave token_file out",
+        )
 
 
 def _connect(url: str, ca_file: str | None) -> Any:

@@ -110,6 +110,12 @@ def test_the_agents_time_lies_in_the_middle_of_the_wait() -> None:
         assert Remote.read(unreadable) is None
 
 
+def test_a_token_goes_over_no_network_without_tls(tmp_path: Path) -> None:
+    token = str(_written(tmp_path / "token", "s3cret"))
+    with pytest.raises(InputError, match=r"anyone on the way to grpc://inference\.example:8001 could read the token"):
+        load("grpc://inference.example:8001", token_file=token)
+
+
 def test_unix_socket_and_token(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("s3cret")

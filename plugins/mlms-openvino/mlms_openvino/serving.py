@@ -70,6 +70,7 @@ class Model:
             )
         self._outputs = [_name(output) for output in self._compiled.outputs]
         self._idle: list[Any] = [self._compiled.create_infer_request()]
+        self._stateful = bool(self._idle[0].query_state())
 
     def check_inputs(self, specs: Sequence[Mapping[str, Any]]) -> None:
         """Raises ValueError where the asset's inputs are not the file's."""
@@ -104,6 +105,8 @@ class Model:
     def infer(self, request: Any, batch: Arrays) -> dict[str, Any]:
         if not all(map(len, batch.values())):  # a model that failed at such a batch predicts no other any more
             raise ValueError("OpenVINO can't predict an empty batch")
+        if self._stateful:  # no sample has to do with the one before
+            request.reset_state()
         try:
             # OpenVINO reads the batch where it is; the outputs are copied, since the request will write over its own.
             return dict(zip(self._outputs, request.infer(dict(batch), share_inputs=True).to_tuple(), strict=True))

@@ -195,3 +195,24 @@ def test_close_twice() -> None:
     model.close()
     model.close()
     assert model.describe()["device"] == "cpu"
+
+
+def test_no_prediction_has_to_do_with_the_one_before(tmp_path: Path) -> None:
+    """A model that adds up all that it was ever given, were its state kept."""
+    opset = ov.opset13
+    given = opset.parameter([-1, 2], ov.Type.f32, name="x")
+    given.output(0).set_names({"x"})
+    state = opset.read_value(opset.constant(np.zeros((1, 2), np.float32)), "sum")
+    total = opset.add(given, state)
+    keep = opset.assign(total, "sum")
+    ov.save_model(ov.Model([opset.result(total)], [keep], [given], "sum"), tmp_path / "sum.xml")
+    model = load(tmp_path / "sum.xml", [{"name": "x", "dtype": "float32", "shape": [2]}])
+    batch = {"x": np.ones((1, 2), np.float32)}
+    for _ in range(3):
+        (found,) = model.predict(batch).values()
+        np.testing.assert_array_equal(found, batch["x"])
+    with model.observe("layer", batch) as watched:
+        for _ in range(2):
+            (found,) = watched.predict(batch).values()
+            np.testing.assert_array_equal(found, batch["x"])
+    model.close()

@@ -245,6 +245,7 @@ class Model:
         pointer, room = self._memory.get(name, (None, 0))
         if pointer is None or size > room:
             if pointer is not None:
+                del self._memory[name]  # first, as there may be no larger one
                 self._cuda.free(pointer)
                 self._peak -= room
             pointer = self._cuda.allocate(size)
@@ -289,12 +290,14 @@ class Model:
     @contextlib.contextmanager
     def observe(self, level, batch):
         """A profiler on a context of its own, as one can't be taken off a context again."""
-        before = self._context
-        with self._lock:
-            self._context = self._engine.create_execution_context()
-            self._readdress()
         profiler = _profiler(self._trt)
-        self._context.profiler = profiler
+        with self._lock:
+            before, context = self._context, self._engine.create_execution_context()
+            if context is None:
+                raise MemoryError("TensorRT has no memory for a second context, which the profiler takes")
+            self._context = context
+            self._readdress()
+            context.profiler = profiler
         try:
             self.predict(batch)
             yield Watched(self, profiler)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from fractions import Fraction
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -133,3 +135,13 @@ def test_a_summary_fits_the_schema_of_runs(tmp_path: Path) -> None:
 def test_a_percentile_is_between_0_and_100(percentile: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 100"):
         queries_needed(percentile)
+
+
+@pytest.mark.parametrize("count", [1000, 7000, 10_000, 20_000])
+@pytest.mark.parametrize("percentile", [50.0, 55.0, 90.0, 99.0, 99.9])
+def test_a_percentile_is_of_the_nearest_rank(count: int, percentile: float) -> None:
+    series = np.arange(1, count + 1)  # each value is its rank
+    (found,) = summarize(series, [percentile])["percentiles"]
+    exact = Fraction(str(percentile)) * count / 100
+    assert found["value"] in (None, math.ceil(exact))
+    assert found["value"] is not None or count < queries_needed(percentile)

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,37 @@ from mlms.errors import (
 from mlms.executor.observing import recorded_spans
 from mlms.manifests.types import ModelAsset, Requirement, Source, TensorSpec, Weights
 from mlms.serving.framework import ServedFramework
+from mlms.serving.process import Worker, wire
 from mlms.tracing.recorder import Recorder
 from mlms.tracing.session import Step
 from mlms.tracing.spans import concat
 
 BATCH = {"image": np.random.default_rng(0).standard_normal((5, 8, 8), np.float32)}
 PLACES = ["here", "worker"]
+THREADS = 8
+ECHO = """
+import time
+
+def devices():
+    return ["cpu"]
+
+def describe():
+    return {"version": "1", "threads": 1}
+
+class Model:
+    def predict(self, batch):
+        time.sleep(0.002)  # in which another request may write over this one's memory
+        return {"first": batch["x"][:, :1].copy(), "last": batch["x"][:, -1:].copy()}
+
+    def describe(self):
+        return {}
+
+    def close(self):
+        pass
+
+def load(*told):
+    return Model()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -223,3 +250,51 @@ def test_no_device_here(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(InputError, match="no driver") as refused:
         ServedFramework("served", "missing", (), environment).load(asset(), None, "auto", {})
     assert refused.value.hint == "install it"
+
+
+def test_threads_that_begin_at_once_share_memory_with_the_worker_only(tmp_path: Path) -> None:
+    module = tmp_path / "echo.py"
+    module.write_text(ECHO)
+    worker = Worker("echo", module, this_environment(), 60)
+    worker.ask("load", model={}, weights=None, device="cpu", options={})
+    start = threading.Barrier(THREADS)
+
+    def work(number: int) -> None:
+        batch = {"x": np.full((4, 100_000), number, np.float32)}  # large enough to be shared
+        start.wait()
+        for _ in range(10):
+            outputs = worker.ask("predict", batch)["outputs"]
+            assert (outputs["first"] == number).all()
+            assert (outputs["last"] == number).all()
+
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(work, range(THREADS)))
+    finally:
+        worker.close()
+
+
+def test_what_broke_off_an_answer_spoils_no_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "echo.py"
+    module.write_text(ECHO)
+    worker = Worker("echo", module, this_environment(), 10)
+    worker.ask("load", model={}, weights=None, device="cpu", options={})
+    batch = {"x": np.ones((1, 5), np.float32)}
+    with monkeypatch.context() as patch:
+        patch.setattr(wire.np, "empty", _no_memory)
+        with pytest.raises(MemoryError):
+            worker.ask("predict", batch)
+    assert worker.ask("predict", batch)["outputs"]["first"] == 1
+    worker.close()
+
+
+def test_an_environment_whose_python_is_gone_is_named() -> None:
+    gone = replace(this_environment(), folder=Path("/nowhere"))
+    before = set(Path("/dev/shm").glob("mlms-*"))
+    with pytest.raises(ProcessError, match=r"\(environment tests-0\) can't be started: No such file"):
+        Worker("echo", Path("echo.py"), gone, 10)
+    assert set(Path("/dev/shm").glob("mlms-*")) <= before
+
+
+def _no_memory(*_: Any) -> Any:
+    raise MemoryError

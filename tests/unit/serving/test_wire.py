@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -87,11 +89,30 @@ def test_numbers_of_numpy_are_plain_on_the_other_side(ends: tuple[Any, Any]) -> 
 
 
 def test_what_cannot_be_sent_is_said_before_anything_is(ends: tuple[Any, Any]) -> None:
-    with pytest.raises(TypeError, match="array 'a' holds Python objects"):
-        ends[0].send({}, {"a": np.array([object()])})
+    for array in (np.array([object()]), np.zeros(2, "V4")):
+        with pytest.raises(
+            TypeError, match=f"array 'a' is of dtype {re.escape(str(array.dtype))}, which can't be sent"
+        ):
+            ends[0].send({}, {"a": array})
     with pytest.raises(TypeError, match="set can't be sent"):
         ends[0].send({"a": {1}}, {})
     assert passed(ends, {"fine": 1}, {}) == ({"fine": 1}, {})
+
+
+def test_where_memory_is_full_large_arrays_go_through_the_socket(
+    ends: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    large = np.random.default_rng(0).random(wire.SHARED_FROM)
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "reserve", full)
+        header, arrays = passed(ends, {}, {"a": large})
+        np.testing.assert_array_equal(arrays["a"], large)
+    header, arrays = passed(ends, {}, {"a": large[::-1]})
+    np.testing.assert_array_equal(arrays["a"], large[::-1])
+    assert header == {}
 
 
 def test_the_end_of_the_other_side(ends: tuple[Any, Any]) -> None:

@@ -26,11 +26,16 @@ class Profile:
 
     @contextlib.contextmanager
     def prediction(self):
-        """What is run within is one prediction."""
+        """What is run within is one prediction; one that fails has no spans."""
         start = perf_counter_ns()
-        with jax.profiler.TraceAnnotation(MARK):
-            yield
-        self._starts.append(start)
+        try:
+            with jax.profiler.TraceAnnotation(MARK):
+                yield
+        except BaseException:
+            start = None
+            raise
+        finally:
+            self._starts.append(start)
 
     def take(self):
         """The spans of whole sessions, a list for each prediction."""
@@ -70,9 +75,9 @@ class Profile:
         spans = [[] for _ in marks]
         for start, end, thread, name in sorted(instructions):
             place = bisect.bisect(marks, (start, float("inf"))) - 1
-            if place < 0 or start > marks[place][1]:
+            if place < 0 or start > marks[place][1] or self._starts[place] is None:
                 continue
             shift = self._starts[place] - marks[place][0]
             attributes = {"mlms.layer.type": re.sub(r"[.\d]+$", "", name), "thread.id": thread}
             spans[place].append((name, "layer", round(start + shift), round(end + shift), attributes))
-        return spans
+        return [those for those, start in zip(spans, self._starts, strict=True) if start is not None]

@@ -169,7 +169,10 @@ class Watched:
     """
 
     def __init__(self, model: Model, level: str, batch: Arrays, folder: str, predictions: int) -> None:
-        self._model, self._level, self._batch = model, level, batch
+        self._model, self._level = model, level
+        self._batch = {
+            name: np.array(values) for name, values in batch.items()
+        }  # the caller's lives as long as its call
         self._folder, self._predictions = folder, predictions
         self._spans: list[list[Any]] = []
         self._start()
@@ -179,10 +182,15 @@ class Watched:
         self._clock = clock_of(self._session)
         self._model.run(self._session, self._batch)  # a session's first prediction is slower than all others
         self._anchors: list[tuple[int, int]] = []
+        self._failed: set[int] = set()
 
     def predict(self, batch: Arrays) -> dict[str, Any]:
         self._anchors.append((perf_counter_ns(), self._clock()))
-        return self._model.run(self._session, batch)
+        try:
+            return self._model.run(self._session, batch)
+        except Exception:
+            self._failed.add(len(self._anchors) - 1)
+            raise
 
     def take(self) -> list[list[Any]]:
         if len(self._anchors) >= self._predictions:
@@ -196,7 +204,8 @@ class Watched:
         start = self._session.get_profiling_start_time_ns()
         path = Path(self._session.end_profiling())
         self._session = None
-        self._spans += spans_of(path, start, self._anchors, self._level)
+        found = spans_of(path, start, self._anchors, self._level)
+        self._spans += [spans for number, spans in enumerate(found) if number not in self._failed]
         path.unlink()
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlms.errors import ModelError, OutOfMemoryError
-from mlms.hooks import Predictor
+from mlms.hooks import CountsFlops, Predictor
 
 torch = pytest.importorskip("torch")
 from fakes.model_assets import torch_model  # noqa: E402 (after importorskip)
@@ -164,3 +164,15 @@ def test_a_gpu_out_of_memory_can_go_on() -> None:
     with pytest.raises(OutOfMemoryError, match="a batch of 2"):
         load("Huge", None, "cuda").predict({"image": X})
     np.testing.assert_array_equal(load("Shaped", None, "cuda").predict({"image": X})["output"], X * 2)
+
+
+@pytest.mark.parametrize("options", [{}, {"compile": {"backend": "eager"}}], ids=["eager", "compiled"])
+def test_a_model_that_works_in_place_leaves_the_batch_alone(options: dict[str, Any]) -> None:
+    predictor = load("InPlace", **options)
+    batch = {"image": X.copy()}
+    for _ in range(3):
+        np.testing.assert_array_equal(predictor.predict(batch)["output"], X - 1)
+        np.testing.assert_array_equal(batch["image"], X)
+    assert isinstance(predictor, CountsFlops)
+    predictor.flops(batch)
+    np.testing.assert_array_equal(batch["image"], X)
