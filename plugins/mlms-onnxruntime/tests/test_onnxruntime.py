@@ -203,16 +203,6 @@ def test_spans_lie_within_their_predictions(held: int, monkeypatch: pytest.Monke
     assert shapes == [[["1x10"]], [["4x10"]], [["4x10"]], [["2x10"]], [["1x10"]]]
 
 
-def test_a_prediction_that_fails_has_no_spans_of_another() -> None:
-    with load().observe("layer", images(1)) as watched:
-        watched.predict(images(1))
-        with pytest.raises(Exception, match="but was given"):
-            watched.predict({"image": np.zeros((1, 1, 9, 8), np.float32)})
-        watched.predict(images(1))
-    first, failed, last = watched.take()
-    assert len(first) == len(last) > len(failed)
-
-
 def test_at_the_level_framework_there_are_no_layers() -> None:
     with load().observe("framework", images(1)) as watched:
         watched.predict(images(1))
