@@ -81,8 +81,8 @@ def ratios(pairs: list[tuple[tuple[float, float], tuple[float, float]]], name: s
     }
 
 
-def alike(before: tuple[float, float], traced: tuple[float, float], after: tuple[float, float]) -> bool:
-    """Whether the untraced neighbours of a traced block differ little by themselves; the traced one has no say."""
+def alike(before: tuple[float, float], after: tuple[float, float]) -> bool:
+    """Whether the untraced neighbours of a traced block differ little by themselves."""
     return max(before[0], after[0]) <= ALIKE * min(before[0], after[0])
 
 
@@ -142,7 +142,7 @@ def run_pycupti(model: Any, forward: Forward, repeats: int, blocks: int, layers:
             raise RuntimeError(f"records were dropped: {tracer.stats}")
         untraced.append(block(in_a_span, repeats))
     triples = list(zip(untraced, traced, untraced[1:], strict=False))
-    kept = [each for each in triples if alike(*each)] or triples
+    kept = [each for each in triples if alike(each[0], each[2])] or triples
     found = ratios([(usual([before, after]), between) for before, between, after in kept], "traced")
     found |= ratios([(usual(never), usual(untraced[1 : EDGE + 1]))], "finalized")
     with pycupti.Tracer(kinds):

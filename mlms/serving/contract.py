@@ -94,6 +94,6 @@ class ServedWatched(Protocol):
         """The spans of the predictions since the last call, a sequence for each prediction in their order.
 
         Called between predictions, and once more when the context has ended. Those of a prediction may come later than
-        the prediction, but in order. One that failed has none.
+        the prediction, but in order. A prediction that failed has no sequence.
         """
         ...

@@ -132,8 +132,10 @@ def test_instructions_are_layers_within_the_prediction(worker: Worker, images: n
     load(worker, ASSET)
     worker.ask("predict", {"image": images})
     worker.ask("observe", {"image": images}, level="layer")
-    for _ in range(2):
-        worker.ask("predict_watched", {"image": images})
+    worker.ask("predict_watched", {"image": images})
+    with pytest.raises(MlmsError):
+        worker.ask("predict_watched", {"image": images[:, 0]})  # which is no prediction of the two
+    worker.ask("predict_watched", {"image": images})
     predictions = worker.ask("unobserve")["value"]
     assert len(predictions) == 2
     for (_, _, start, end, _), *spans in predictions:

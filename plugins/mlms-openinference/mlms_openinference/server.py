@@ -58,7 +58,7 @@ class Server:
         self.headers = {}
         if "token_file" in options:
             self.headers["authorization"] = f"Bearer {_read(options['token_file'], 'token_file').strip()}"
-            _refuse_to_tell_everyone(url)
+            _require_tls(url)
         self.client = _connect(url, options.get("ca_file"))
 
     def ask(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
@@ -86,7 +86,7 @@ class Server:
         self.client.close()
 
 
-def _refuse_to_tell_everyone(url: str) -> None:
+def _require_tls(url: str) -> None:
     """Raises InputError where a token would go over a network without TLS."""
     parts = urlsplit(url)
     host = parts.hostname or ""

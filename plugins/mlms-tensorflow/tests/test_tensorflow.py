@@ -141,8 +141,10 @@ def test_a_saved_model_may_be_a_tar_archive(worker: Worker, images: np.ndarray, 
 def test_operations_are_layers_within_the_prediction(worker: Worker, images: np.ndarray) -> None:
     load(worker, ASSET)
     worker.ask("observe", {"image": images}, level="layer")
-    for _ in range(2):
-        worker.ask("predict_watched", {"image": images})
+    worker.ask("predict_watched", {"image": images})
+    with pytest.raises(InputError):
+        worker.ask("predict_watched", {"image": images[:, 0]})  # which is no prediction of the two
+    worker.ask("predict_watched", {"image": images})
     predictions = worker.ask("unobserve")["value"]
     assert len(predictions) == 2
     for (_, _, start, end, _), *spans in predictions:

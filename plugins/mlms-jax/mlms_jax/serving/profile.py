@@ -28,14 +28,10 @@ class Profile:
     def prediction(self):
         """What is run within is one prediction; one that fails has no spans."""
         start = perf_counter_ns()
-        try:
-            with jax.profiler.TraceAnnotation(MARK):
-                yield
-        except BaseException:
-            start = None
-            raise
-        finally:
-            self._starts.append(start)
+        self._starts.append(None)  # the mark is there in any case
+        with jax.profiler.TraceAnnotation(MARK):
+            yield
+        self._starts[-1] = start
 
     def take(self):
         """The spans of whole sessions, a list for each prediction."""

@@ -182,15 +182,14 @@ class Watched:
         self._clock = clock_of(self._session)
         self._model.run(self._session, self._batch)  # a session's first prediction is slower than all others
         self._anchors: list[tuple[int, int]] = []
-        self._failed: set[int] = set()
+        self._answered: list[int] = []
+        """Positions of the anchors whose predictions didn't fail."""
 
     def predict(self, batch: Arrays) -> dict[str, Any]:
         self._anchors.append((perf_counter_ns(), self._clock()))
-        try:
-            return self._model.run(self._session, batch)
-        except Exception:
-            self._failed.add(len(self._anchors) - 1)
-            raise
+        outputs = self._model.run(self._session, batch)
+        self._answered.append(len(self._anchors) - 1)
+        return outputs
 
     def take(self) -> list[list[Any]]:
         if len(self._anchors) >= self._predictions:
@@ -205,7 +204,7 @@ class Watched:
         path = Path(self._session.end_profiling())
         self._session = None
         found = spans_of(path, start, self._anchors, self._level)
-        self._spans += [spans for number, spans in enumerate(found) if number not in self._failed]
+        self._spans += [found[position] for position in self._answered]
         path.unlink()
 
 
