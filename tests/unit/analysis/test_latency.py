@@ -127,8 +127,11 @@ def test_loadgens_own_percentile_goes_before_ours_but_not_before_its_support() -
 
 def test_a_summary_fits_the_schema_of_runs(tmp_path: Path) -> None:
     from fakes.records import write_measured_run
+    from mlms.runs.run import Run
 
-    write_measured_run(tmp_path, "a", np.random.default_rng(0).integers(1000, 2000, 700), np.arange(450) % 50 > 0)
+    series = np.random.default_rng(0).integers(1000, 2000, 700)
+    path = write_measured_run(tmp_path, "a", series, np.arange(450) % 50 > 0)  # which the schema is held against
+    assert Run(path).record["latency"]["percentiles"] == summarize(series)["percentiles"]
 
 
 @pytest.mark.parametrize("percentile", [0, 100, -1, 101])
