@@ -189,17 +189,24 @@ static int wanted(const char *name)
     return strstr(what, "Synchronize") != NULL;
 }
 
-/* Calls are chosen by the names that libcupti gives them, because their numbers differ between versions' headers. */
+/* Calls are chosen by the names that libcupti gives them, because their numbers differ between versions' headers. A
+   libcupti newer than the driver has names of calls that this driver lacks, and refuses these. */
 int calls_enable(void *subscriber, uint32_t domain, int all)
 {
     if (all)
         return cupti.EnableDomain(1, subscriber, domain);
     const char *name = NULL;
-    int result = CUPTI_OK;
-    for (uint32_t id = 1; id < MOST_CALLS && cupti.GetCallbackName(domain, id, &name) == CUPTI_OK; id++)
-        if (name && begins(name, "cu") && wanted(name) && (result = cupti.EnableCallback(1, subscriber, domain, id)) != CUPTI_OK)
+    int enabled = 0, refused = CUPTI_OK;
+    for (uint32_t id = 1; id < MOST_CALLS && cupti.GetCallbackName(domain, id, &name) == CUPTI_OK; id++) {
+        if (!name || !begins(name, "cu") || !wanted(name))
+            continue;
+        int result = cupti.EnableCallback(1, subscriber, domain, id);
+        if (result != CUPTI_OK && result != CUPTI_INVALID_PARAMETER)
             return result;
-    return result;
+        enabled |= result == CUPTI_OK;
+        refused = result ? result : refused;
+    }
+    return enabled ? CUPTI_OK : refused;
 }
 
 static int add_row(pcu_table *table, const pcu_call *row)

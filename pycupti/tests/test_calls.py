@@ -37,6 +37,22 @@ def test_calls_that_only_ask_are_left_out_unless_wanted(fake, all_calls):
     assert names == [*launch, *query * all_calls, *wait, "cuMemsetD8Async"]
 
 
+def test_a_libcupti_newer_than_the_driver_refuses_calls_that_the_driver_lacks(fake):
+    fake.set(Switch.OLD_DRIVER, 1)
+    with small() as tracer:
+        fake.launch()
+        records = collect(tracer)
+    assert [tracer.call_name(call["domain"], call["function"]) for call in records.calls] == ["cuLaunchKernel"]
+
+
+def test_a_libcupti_that_refuses_every_call_is_an_error(fake):
+    fake.set(Switch.ENABLE_RESULT, 1)
+    fake.set(Switch.ENABLE_KIND, int(Kind.DRIVER))
+    with pytest.raises(pycupti.CuptiError, match="enabling DRIVER"):
+        small().start()
+    assert not fake.subscribed
+
+
 @pytest.mark.parametrize(("kind", "domains"), [(Kind.RUNTIME, [2]), (Kind.DRIVER, [1])])
 def test_calls_of_one_api_alone(fake, kind, domains):
     with small(kinds=[Kind.KERNEL, kind]) as tracer:

@@ -24,6 +24,7 @@ class Switch(IntEnum):
     TRUNCATE = 11
     KEEP_BUFFERS = 12
     FLUSH_RESULT = 13
+    OLD_DRIVER = 14
 
 
 class Fake:

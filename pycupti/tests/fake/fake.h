@@ -19,6 +19,7 @@ enum fake_switch {
     FAKE_TRUNCATE,            /* bytes cut off every buffer's end when it is given back */
     FAKE_KEEP_BUFFERS,        /* a plain flush gives nothing back */
     FAKE_FLUSH_RESULT,
+    FAKE_OLD_DRIVER,          /* the driver lacks a call that libcupti has a name for */
     FAKE_SWITCHES
 };
 

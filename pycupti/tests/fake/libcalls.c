@@ -7,7 +7,7 @@
 #include "calls.h"
 #include "fake.h"
 
-enum { CALLS = 807 };
+enum { CALLS = 807, CU_LAUNCH_NEWER = CALLS - 1 };
 
 static atomic_int subscribed;
 static atomic_uchar watched[4][CALLS];           /* callbacks enabled, by domain */
@@ -124,6 +124,8 @@ int cuptiEnableCallback(uint32_t enable, void *subscriber, uint32_t domain, uint
         return CUPTI_INVALID_PARAMETER;
     if (enable && switches[FAKE_ENABLE_RESULT] && switches[FAKE_ENABLE_KIND] == KIND_DRIVER && domain == DOMAIN_DRIVER)
         return (int)switches[FAKE_ENABLE_RESULT];
+    if (enable && switches[FAKE_OLD_DRIVER] && domain == DOMAIN_DRIVER && id == CU_LAUNCH_NEWER)
+        return CUPTI_INVALID_PARAMETER;
     watched[domain][id] = (uint8_t)enable;
     return CUPTI_OK;
 }
@@ -152,6 +154,7 @@ int cuptiGetCallbackName(uint32_t domain, uint32_t function, const char **name)
         {DOMAIN_DRIVER, CU_STREAM_SYNCHRONIZE, "cuStreamSynchronize"},
         {DOMAIN_DRIVER, CU_LAUNCH_KERNEL, "cuLaunchKernel"},
         {DOMAIN_DRIVER, CU_GRAPH_LAUNCH, "cuGraphLaunch"},
+        {DOMAIN_DRIVER, CU_LAUNCH_NEWER, "cuLaunchNewer"},
     };
     if (function >= CALLS)
         return CUPTI_INVALID_PARAMETER;
