@@ -27,7 +27,9 @@ WARM_UP_S = 3
 QUIET = 1.1
 ALIKE = 1.05
 EDGE = 4
-MODES = ("pycupti", "pycupti_layers", "torch_cuda", "torch_all")
+PHASE = 12
+MODES = ("pycupti", "pycupti_layers", "finalized", "torch_cuda", "torch_all")
+PROCESSES = {"finalized": 3}
 CASES = Path(__file__).resolve().parent.parent / "pycupti" / "tests" / "gpu" / "cases.py"
 FFMA = "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum"
 
@@ -110,18 +112,22 @@ def with_spans(tracer: Any, model: Any) -> list[Any]:
     return hooks
 
 
+def kinds_of(pycupti: Any) -> list[Any]:
+    """Return kernels, copies, memsets and the driver's calls."""
+    Kind = pycupti.Kind
+    return [Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET, Kind.DRIVER]
+
+
 def run_pycupti(model: Any, forward: Forward, repeats: int, blocks: int, layers: bool) -> dict[str, float]:
-    """Time a forward traced with kernels, copies, calls and their spans, after finalising, and after a mere stop.
+    """Time a forward traced with kernels, copies, calls and their spans, and after a mere stop.
 
     One span a forward, or with `layers` one a module, traced and untraced alike. A machine that others use too has
-    slow and fast spells, so whatever is compared was timed within a fraction of a second. What finalising and a mere
-    stop leave behind has a before and an after but once a process, so these ratios vary most.
+    slow and fast spells, so whatever is compared was timed within a fraction of a second. What a mere stop leaves
+    behind has a before and an after but once a process, so this ratio varies most.
     """
     import pycupti
 
-    Kind = pycupti.Kind
-    kinds = [Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET, Kind.DRIVER]
-    tracer = pycupti.Tracer(kinds, finalize=True)
+    tracer = pycupti.Tracer(kinds_of(pycupti), finalize=True)
     if layers:
         with_spans(tracer, model)
 
@@ -129,11 +135,7 @@ def run_pycupti(model: Any, forward: Forward, repeats: int, blocks: int, layers:
         with tracer.correlate(1):
             forward()
 
-    def untraced_blocks() -> list[tuple[float, float]]:
-        return [block(in_a_span, repeats) for _ in range(EDGE)]
-
-    traced, never = [], untraced_blocks()
-    untraced = [never[-1]]
+    traced, untraced = [], [block(in_a_span, repeats)]
     for _ in range(blocks):
         with tracer:
             traced.append(block(in_a_span, repeats))
@@ -144,11 +146,26 @@ def run_pycupti(model: Any, forward: Forward, repeats: int, blocks: int, layers:
     triples = list(zip(untraced, traced, untraced[1:], strict=False))
     kept = [each for each in triples if alike(each[0], each[2])] or triples
     found = ratios([(usual([before, after]), between) for before, between, after in kept], "traced")
-    found |= ratios([(usual(never), usual(untraced[1 : EDGE + 1]))], "finalized")
-    with pycupti.Tracer(kinds):
+    with pycupti.Tracer(kinds_of(pycupti)):
         forward()
-    found |= ratios([(usual(untraced[-EDGE:]), usual(untraced_blocks()))], "stopped")
+    after = [block(in_a_span, repeats) for _ in range(EDGE)]
+    found |= ratios([(usual(untraced[-EDGE:]), usual(after))], "stopped")
     return found | {"kept": len(kept) / len(triples)} | restlessness(untraced)
+
+
+def run_finalized(forward: Forward, repeats: int) -> dict[str, float]:
+    """Time a forward before anything was traced, and after a tracer that finalised.
+
+    A process has but one before. Its fastest block is compared with the fastest after, since a slow spell of the
+    machine adds time and none takes any away; one that lasts longer than either decides a single process still.
+    """
+    import pycupti
+
+    before = [block(forward, repeats) for _ in range(PHASE)]
+    with pycupti.Tracer(kinds_of(pycupti), finalize=True):
+        block(forward, repeats)
+    after = [block(forward, repeats) for _ in range(PHASE)]
+    return ratios([(min(before), min(after))], "finalized") | restlessness([*before, *after])
 
 
 def run_torch(torch: Any, forward: Forward, repeats: int, blocks: int, with_cpu: bool) -> dict[str, float]:
@@ -173,7 +190,9 @@ def measure(mode: str, batch: int, repeats: int, blocks: int) -> dict[str, float
     """Time one mode in this process; ratios to its own untraced forward."""
     torch, model, forward = forward_of(batch)
     untraced = block(forward, repeats)[1]
-    if mode.startswith("pycupti"):
+    if mode == "finalized":
+        found = run_finalized(forward, repeats)
+    elif mode.startswith("pycupti"):
         found = run_pycupti(model, forward, repeats, blocks, mode.endswith("layers"))
     else:
         found = run_torch(torch, forward, repeats, blocks, mode.endswith("all"))
@@ -209,28 +228,28 @@ def gather(batch: int, repeats: int, blocks: int, rounds: int) -> dict[str, dict
     """Take turns over the modes, and return the median of each ratio over the processes that ran undisturbed.
 
     A process of torch.profiler is set aside for how its untraced forwards differ alone, and none is where that would
-    leave no other; of pycupti's, whose blocks take turns, pairs of blocks are.
+    leave no other; of pycupti's, whose blocks take turns, pairs of blocks are, and those of `finalized` all count.
     """
-    seen: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
+    seen: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES if batch == 1 or mode != "finalized"}
     for _ in range(rounds):
-        for mode in MODES:
+        for mode in (each for each in seen for _ in range(PROCESSES.get(each, 1))):
             seen[mode].append(child(mode, batch, repeats, blocks))
             rounded = {name: round(value, 3) for name, value in seen[mode][-1].items()}
             print(f"# batch {batch} {mode} {json.dumps(rounded)}", flush=True)
     quiet = {
-        mode: [run for run in runs if "kept" in run or run["restless"] <= QUIET] or runs for mode, runs in seen.items()
+        mode: [run for run in runs if not mode.startswith("torch") or run["restless"] <= QUIET] or runs
+        for mode, runs in seen.items()
     }
     return {mode: {name: median(r[name] for r in runs) for name in runs[0]} for mode, runs in quiet.items()}
 
 
 def claims_of_cost(results: dict[int, dict[str, dict[str, float]]]) -> list[Claim]:
     """Return the goals for the cost of tracing."""
-    one, many = results[1]["pycupti"], results[64]["pycupti"]
-    finalized = median(results[1][mode]["finalized_p10"] for mode in ("pycupti", "pycupti_layers"))
+    one, many, after = results[1]["pycupti"], results[64]["pycupti"], results[1]["finalized"]
     return [
         Claim("batch 1, traced over untraced, first decile", one["traced_p10"], 1.15, "×"),
         Claim("batch 64, traced over untraced, median", many["traced_p50"], 1.02, "×"),
-        Claim("batch 1, finalised after the stop over untraced, first decile", finalized, 1.02, "×"),
+        Claim("batch 1, finalised after the stop over untraced, first decile", after["finalized_p10"], 1.02, "×"),
     ]
 
 
