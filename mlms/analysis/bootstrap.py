@@ -9,12 +9,13 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from mlms.analysis.intervals import CONFIDENCE, Interval, student_quantile
+from mlms.analysis.intervals import CONFIDENCE, Interval, nearest_rank, student_quantile
 
 RESAMPLES = 2000
 _BLOCKS = 32
 _OVERLAP = 4
-_GRID = 1024
+_EXACT = 1024
+_STEPS = 256
 
 Floats = npt.NDArray[np.float64]
 Seed = int | Sequence[int]
@@ -84,24 +85,33 @@ def block_quantiles(
 ) -> Floats:
     """Quantiles of each resample of a series in order of time, shape (resamples, levels); levels in (0, 1).
 
-    Resamples are told apart on a grid of up to 1,024 of the series' values, evenly spaced by the logit of their rank:
-    fine near both ends, and the time doesn't grow with the length of the series.
+    Resamples are told apart on a grid of the series' values: all of them up to 1,024, else those of ``_ranks``.
     """
     count = len(series)
     starts, length, weights = block_weights(count, seed, resamples)
     ordered = np.sort(series).astype(np.float64)
-    if count > _GRID:
-        ends = np.log(count)
-        shares = 1 / (1 + np.exp(-np.linspace(-ends, ends, _GRID)))
-        ordered = ordered[np.minimum((shares * count).astype(np.int64), count - 1)]
-        ordered[-1] = float(series.max())
-    grid = np.unique(ordered)
+    grid = np.unique(ordered if count <= _EXACT else ordered[_ranks(count, levels)])
     places = np.searchsorted(grid, series)
     counts = np.stack([np.bincount(places[start : start + length], minlength=len(grid)) for start in starts])
     # How many values of each resample are within each value of the grid; whole numbers, exact in single precision.
     within = weights.astype(np.float32) @ np.cumsum(counts, axis=1, dtype=np.float32)
     total = float(within[0, -1])
     return np.stack([grid[np.count_nonzero(within < level * total - 1e-6, axis=1)] for level in levels], axis=1)
+
+
+def _ranks(count: int, levels: Sequence[float]) -> npt.NDArray[np.int64]:
+    """Places of an ascending series where resamples' quantiles are looked for: each level's own, and ever sparser ones
+    to both sides, a 30th of their distance apart.
+
+    A resample's quantile lies some standard errors of a rank away, more where neighbours are alike, so the places are
+    spaced by the hyperbolic sine of that error: always finer than what the quantiles vary by, however long the series.
+    """
+    found = [np.array([count - 1.0])]
+    for level in levels:
+        error = math.sqrt(level * (1 - level) * count)
+        reach = math.asinh(count / error)
+        found.append(nearest_rank(level, count) - 1 + error * np.sinh(np.linspace(-reach, reach, 2 * _STEPS + 1)))
+    return np.unique(np.clip(np.rint(np.concatenate(found)), 0, count - 1).astype(np.int64))
 
 
 def block_rates(

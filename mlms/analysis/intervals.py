@@ -15,6 +15,17 @@ _BATCHES = 32
 _ANGLES = 20_001
 
 
+def nearest_rank(level: float, count: int) -> int:
+    """The rank, from 1, of the smallest of ``count`` values that at least a share ``level`` of them stays within.
+
+    Rounded first, because a level such as 99.9 % has no binary fraction of its own.
+
+    >>> nearest_rank(99.9 / 100, 10_000), nearest_rank(0.5, 11)
+    (9990, 6)
+    """
+    return max(1, math.ceil(round(level * count, 6)))
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """From ``low`` to ``high``, in the unit of the figure; ``method`` names how it was found."""
@@ -68,7 +79,7 @@ def quantile_interval(
     """
     count = len(series)
     ordered = np.sort(series)
-    below = series <= ordered[math.ceil(level * count) - 1]
+    below = series <= ordered[nearest_rank(level, count) - 1]
     inflation = 1.0
     size = count // _BATCHES
     if size > 1:

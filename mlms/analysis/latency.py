@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlms.analysis.intervals import quantile_interval
+from mlms.analysis.intervals import nearest_rank, quantile_interval
 from mlms.analysis.steadiness import steadiness
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
@@ -88,7 +88,7 @@ def summarize(
     A percentile's ``value`` is LoadGen's own where ``official`` has it, else the nearest-rank one: the smallest latency
     that at least that share of the queries stays within. It is None where fewer than ``needed`` queries were made.
     ``bound`` is MLPerf's, at 99%, and LoadGen's own where ``bounds`` has it; ``interval`` holds the percentile at 95%.
-    Where LoadGen's clock gives another percentile than the series, both are moved by as much.
+    Where LoadGen's clock gives a query of that rank another latency than the series, both are moved by as much.
     """
     ordered = np.sort(latencies_ns)
     count = len(ordered)
@@ -113,6 +113,12 @@ def summarize(
     }
 
 
+def _loadgen_place(percentile: float, count: int) -> int:
+    """Which of ``count`` ascending latencies LoadGen takes for a percentile (``loadgen/results.cc``): one beyond the
+    nearest rank where the share of the queries is whole."""
+    return min(count - 1, int(count * round(percentile / 100, 6)))
+
+
 def _percentile(
     series: npt.NDArray[np.int64],
     ordered: npt.NDArray[np.int64],
@@ -123,13 +129,12 @@ def _percentile(
     needed = queries_needed(percentile)
     if len(ordered) < needed:
         return {"percentile": percentile, "value": None, "needed": needed, "bound": None, "interval": None}
-    rank = math.ceil(round(percentile * len(ordered) / 100, 6))  # 99.9 has no binary fraction of its own
-    own = int(ordered[rank - 1])
-    moved = 0 if official is None else official - own
+    own = int(ordered[nearest_rank(percentile / 100, len(ordered)) - 1])
+    moved = 0 if official is None else official - int(ordered[_loadgen_place(percentile, len(ordered))])
     bound, interval = early_stopping_bound(ordered, percentile), quantile_interval(series, percentile / 100)
     return {
         "percentile": percentile,
-        "value": own + moved,
+        "value": own if official is None else official,
         "needed": needed,
         "bound": official_bound if official_bound is not None else None if bound is None else bound + moved,
         "interval": asdict(replace(interval, low=interval.low + moved, high=interval.high + moved)),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mlms.analysis.bootstrap import block_quantiles, block_rates, blocks, effective_size, expanded
 from mlms.analysis.effects import Effect, ratio_verdict
-from mlms.analysis.intervals import CONFIDENCE, Interval, welch_ratio
+from mlms.analysis.intervals import CONFIDENCE, Interval, nearest_rank, welch_ratio
 from mlms.analysis.measured import Measured
 
 REPEATS = 3
@@ -147,9 +147,9 @@ def _deviations(run: Measured, seed: Sequence[int]) -> tuple[dict[str, Floats], 
     if levels:
         drawn = block_quantiles(series, levels, seed)
         ordered = np.sort(series)
-        ranks = [math.ceil(level * len(ordered)) - 1 for level in levels]
-        for number, entry in enumerate(entries):
-            found[f"latency.p{entry['percentile']:g}"] = drawn[:, number] / max(float(ordered[ranks[number]]), 1.0)
+        for number, (level, entry) in enumerate(zip(levels, entries, strict=True)):
+            own = float(ordered[nearest_rank(level, len(ordered)) - 1])
+            found[f"latency.p{entry['percentile']:g}"] = drawn[:, number] / max(own, 1.0)
     # Completions, not starts: in the offline scenario all queries may have been issued at once.
     starts = frame["start_ns"].to_numpy()
     order = np.argsort(starts + series, kind="stable")

@@ -45,8 +45,12 @@ class Queries:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A finished scenario. Times in ns of ``perf_counter_ns``; ``starts`` and ``ends`` have one entry a prediction."""
+    """A finished scenario. Times in ns of ``perf_counter_ns``; ``starts`` and ``ends`` have one entry a prediction.
 
+    ``began`` is the first prediction's start, in ``offline`` the query's arrival: its batches are made after it.
+    """
+
+    began: int
     starts: Times
     ends: Times
     answered: tuple[Positions, ...]
@@ -68,8 +72,8 @@ class Measurement:
 
     @property
     def duration_s(self) -> float:
-        """From the first prediction's start to the last one's end."""
-        return float(self.ends.max() - self.starts.min()) / 1e9
+        """From ``began`` to the last prediction's end."""
+        return float(self.ends.max() - self.began) / 1e9
 
     @property
     def throughput(self) -> float:
@@ -107,6 +111,7 @@ def measurement_of(
     result = detail_log.read(log_directory, spec.type, spec.target_latency_percentile)
     rate = _rate(spec, queries, result) if spec.type == "server" and spec.mode == "performance" else None
     measurement = Measurement(
+        began=min([int(starts.min()), *(each.arrived for each in recordings if each.arrived is not None)]),
         starts=starts[order],
         ends=ends[order],
         answered=tuple(answered[place] for place in order),

@@ -74,8 +74,10 @@ class Failure:
 class Recording:
     """What one thread did: an entry a prediction in ``starts`` and ``ends`` (ns, ``perf_counter_ns``) and ``answered``.
 
-    The clock is read just before and just after ``predict``. ``issued`` has an entry a prediction where queries wait
-    for one: when each of them was issued. ``outputs`` keeps the answers that hold a sample not answered before.
+    The clock is read just before and just after ``predict``. ``arrived`` is when the one query of ``offline`` came,
+    whose first batch is still to be made then; None in the other scenarios. ``issued`` has an entry a prediction where
+    queries wait for one: when each of them was issued. ``outputs`` keeps the answers that hold a sample not answered
+    before.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Recording:
         advance: Advance | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
+        self.arrived: int | None = None
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.answered: list[Positions] = []
@@ -191,6 +194,7 @@ def offline(samples: int, batch_size: int, recording: Recording) -> System:
     response, answer = loadgen.QuerySampleResponse, recording.answer
 
     def issue(queries: Any) -> None:
+        recording.arrived = perf_counter_ns()
         for first in range(0, len(queries), batch_size):
             chunk = queries[first : first + batch_size]
             answer(tuple(query.index for query in chunk), None, [response(query.id, 0, 0) for query in chunk])

@@ -86,6 +86,23 @@ def test_resamples_of_a_long_series_are_fine_in_the_tail() -> None:
         assert np.median(drawn[:, number]) == pytest.approx(np.quantile(series, level), rel=0.003)
 
 
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.999])
+def test_resamples_of_a_long_series_vary_as_its_quantile_does(level: float) -> None:
+    count = 300_000
+    series = np.random.default_rng(0).exponential(1e6, count)
+    drawn = block_quantiles(series, [0.5, 0.9, 0.999], 0)[:, [0.5, 0.9, 0.999].index(level)]
+    error = math.sqrt(level / (1 - level) / count) * 1e6  # the density at the quantile is (1 - level) / 1e6
+    assert drawn.std() == pytest.approx(error, rel=0.4)  # 32 blocks tell a deviation within some 13 %
+    assert abs(np.median(drawn) - np.quantile(series, level)) < 0.3 * error
+
+
+def test_resamples_of_a_long_series_whose_neighbours_are_alike_vary_as_its_blocks_do() -> None:
+    series = np.repeat(np.random.default_rng(0).normal(1e6, 1e5, 64), 4000)
+    drawn = block_quantiles(series, [0.5], 0)
+    assert drawn.std() == pytest.approx(1.25 * 1e5 / math.sqrt(64), rel=0.35)
+    assert len(np.unique(drawn)) > 10
+
+
 def test_resampled_rates() -> None:
     times = np.random.default_rng(0).integers(90, 110, 5000)
     rates = block_rates(np.full(5000, 4), times, 0)

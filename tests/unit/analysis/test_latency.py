@@ -125,6 +125,18 @@ def test_loadgens_own_percentile_goes_before_ours_but_not_before_its_support() -
     assert [entry["value"] for entry in found["percentiles"]] == [50, 123, None, None, None]
 
 
+def test_what_loadgens_clock_adds_moves_the_interval_and_its_other_rank_does_not() -> None:
+    """LoadGen takes one query beyond the nearest rank where the share of the queries is whole: here the slowest ten."""
+    series = np.array([1_000_000] * 9990 + [100_000_000] * 10)
+    (own,) = summarize(series, [99.9])["percentiles"]
+    (found,) = summarize(series, [99.9], official={99.9: 100_000_000})["percentiles"]
+    assert (own["value"], found["value"]) == (1_000_000, 100_000_000)
+    assert found["interval"] == own["interval"]
+    assert found["bound"] == own["bound"] == 100_000_000
+    (late,) = summarize(series, [99.9], official={99.9: 100_000_500})["percentiles"]
+    assert late["interval"]["high"] == own["interval"]["high"] + 500
+
+
 def test_a_summary_fits_the_schema_of_runs(tmp_path: Path) -> None:
     from fakes.records import write_measured_run
     from mlms.runs.run import Run

@@ -47,7 +47,7 @@ def run(tmp_path: Path, scenario: str = "single_stream", predict: Any = double, 
         predict,
         options.pop("samples"),
         options.pop("batch_size"),
-        stack,
+        options.pop("stack", stack),
         log_directory=tmp_path / "logs",
         progress=Silent(),
         region=nullcontext(),
@@ -237,6 +237,18 @@ def test_an_answer_is_kept_once_for_each_sample(tmp_path: Path) -> None:
         assert not seen.issuperset(positions), "holds a sample that no earlier one held"
         seen.update(positions)
     assert seen == set(range(5))
+
+
+def test_the_making_of_every_batch_counts_in_the_throughput_of_offline(tmp_path: Path) -> None:
+    def slow_stack(positions: Positions) -> Batch:
+        time.sleep(0.02)
+        return {"x": np.array(positions)}
+
+    result = run(tmp_path, "offline", batch_size=8, samples=8, min_query_count=8, stack=slow_stack)
+    assert len(result.starts) == 1
+    assert result.duration_s >= 0.02
+    assert result.loadgen.rate is not None
+    assert result.throughput == pytest.approx(result.loadgen.rate[0], rel=0.3)
 
 
 def slowly(seconds: float) -> Any:
