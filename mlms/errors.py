@@ -99,6 +99,13 @@ class DocumentError(InputError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def problems_of(error: MlmsError, place: Place) -> tuple[Problem, ...]:
+    """What an error says, to be reported together with others; ``place`` is for one that has none."""
+    if isinstance(error, DocumentError):
+        return error.problems
+    return (Problem(error.place or place, "", error.message, error.hint),)
+
+
 class UnknownNameError(InputError):
     """A name that nothing answers to."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import mlms
-from mlms.errors import DocumentError, InputError, Problem
+from mlms.errors import DocumentError, InputError, Place, Problem, problems_of
 from mlms.hooks.components import Components, Plugin, load_asset_folders, load_components
 from mlms.hooks.types import Context
 from mlms.manifests.assets import Origin, dataset_asset, framework_asset, model_asset
@@ -18,7 +18,7 @@ from mlms.manifests.catalog import Catalog, search_path
 from mlms.manifests.reader import Document, parse_document, read_document
 from mlms.manifests.resolver import resolve
 from mlms.manifests.schema import check
-from mlms.manifests.types import Plan
+from mlms.manifests.types import ModelAsset, Plan
 
 ManifestSource = str | Path | Mapping[str, Any]
 """A manifest's file, or the manifest itself as a mapping."""
@@ -46,7 +46,7 @@ def plan(
     """Resolve a manifest to the evaluations it asks for, every default filled in.
 
     ``overrides`` are ``key.sub=value`` strings, as for ``mlms eval --set``. ``check`` also holds every name and option
-    against the installed plugins.
+    against the installed plugins, and looks for the files that the models name.
 
     Raises:
         MlmsError: whatever is wrong, at its place.
@@ -55,12 +55,12 @@ def plan(
 
 
 def check_asset(file: str | Path, *, assets: Sequence[str | Path] = ()) -> str:
-    """Check one asset file: schema, then every name in it. Returns its kind and name.
+    """Check one asset file: schema, then every name and every local file in it. Returns its kind and name.
 
     Raises:
-        MlmsError: whatever is wrong, at its place.
+        DocumentError: with everything that is wrong, each at its place.
     """
-    from mlms.executor.references import dataset_problems, framework_problems, installed_version, model_problems
+    from mlms.executor.references import dataset_problems, framework_problems
 
     document = read_document(Path(file))
     check(document)
@@ -68,22 +68,35 @@ def check_asset(file: str | Path, *, assets: Sequence[str | Path] = ()) -> str:
     components, catalog = load_plugins(), load_catalog(assets)
     path = Path(file).absolute()
     origin = Origin(path.parent, None, path)
-    problems: list[Problem] = []
+    problems: Iterable[Problem]
     if kind == "model":
-        model = model_asset(document.data, origin)
-        framework = catalog.framework(model.framework.name)
-        options = {**framework.options, **model.options}
-        problems += model_problems(model, components)
-        problems += framework_problems(framework, options, components)
-        installed_version(framework, model.framework, path)
+        problems = _model_problems(model_asset(document.data, origin), document, catalog, components)
     elif kind == "framework":
         asset = framework_asset(document.data, origin)
-        problems += framework_problems(asset, asset.options, components)
+        problems = framework_problems(asset, asset.options, components)
     else:
-        problems += dataset_problems(dataset_asset(document.data, origin, catalog.labels), components)
-    if problems:
-        raise DocumentError(problems)
+        problems = dataset_problems(dataset_asset(document.data, origin, catalog.labels), components)
+    if found := list(problems):
+        raise DocumentError(found)
     return f"{kind} {name}"
+
+
+def _model_problems(
+    model: ModelAsset, document: Document, catalog: Catalog, components: Components
+) -> Iterator[Problem]:
+    from mlms.executor.provision import local_problems
+    from mlms.executor.references import check_installed, factory_problems, framework_problems, model_problems
+
+    yield from model_problems(model, components)
+    try:
+        framework = catalog.framework(model.framework.name)
+        yield from factory_problems(model, framework)
+        yield from framework_problems(framework, {**framework.options, **model.options}, components)
+        check_installed(framework, model)
+    except InputError as error:
+        yield from problems_of(error, document.place(("framework",)))
+    for pointer, wrong in local_problems(model):
+        yield Problem(document.place(pointer), ".".join(pointer), wrong.message, wrong.hint)
 
 
 def task_metrics(task: str) -> tuple[str, ...]:
@@ -97,13 +110,25 @@ def no_labels(name: str) -> tuple[str, ...]:
 
 
 def resolve_manifest(source: ManifestSource, catalog: Catalog, overrides: Sequence[str], check: bool) -> Plan:
-    resolved = resolve(_document(source), catalog, task_metrics=task_metrics, overrides=overrides)
-    if check:
-        from mlms.executor.references import check_references
-
-        for evaluation in resolved.evaluations:
-            check_references(evaluation, load_plugins())
+    document = _document(source)
+    resolved = resolve(document, catalog, task_metrics=task_metrics, overrides=overrides)
+    if check and (problems := dict.fromkeys(_plan_problems(resolved, document.place()))):
+        raise DocumentError(list(problems))  # many evaluations have the same, which is said once
     return resolved
+
+
+def _plan_problems(resolved: Plan, place: Place) -> Iterator[Problem]:
+    from mlms.executor.provision import local_problems
+    from mlms.executor.references import check_references
+
+    place = replace(place, line=None, column=None)
+    for evaluation in resolved.evaluations:
+        try:
+            check_references(evaluation, load_plugins())
+        except InputError as error:
+            yield from problems_of(error, place)
+        for _, wrong in local_problems(evaluation.model):
+            yield Problem(place, "", wrong.message, wrong.hint)
 
 
 def _document(source: ManifestSource) -> Document:

@@ -20,8 +20,9 @@ from mlms.errors import EXIT_BAD_INPUT
 def command(files: tuple[Path, ...], assets: tuple[Path, ...], as_json: bool) -> None:
     """Check asset and manifest files.
 
-    They are held against their schemas, and every name in them against what is installed. A run's record is checked
-    against the schema of runs.
+    They are held against their schemas, and every name in them against what is installed; files of weights have to
+    be there. Nothing is downloaded, and no code of a model is run. A run's record is checked against the schema of
+    runs.
     """
     from mlms.errors import MlmsError
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlms.errors import ChecksumError, StorageError
+from mlms.errors import ChecksumError, MlmsError, StorageError
 from mlms.manifests.fetch import FetchSettings, fetch, sha256_of
 from mlms.manifests.types import ModelAsset, Weights
 from mlms.progress import Progress
@@ -34,12 +34,25 @@ def provision_weights(model: ModelAsset, settings: FetchSettings, progress: Prog
         ChecksumError: the bytes are not the asset's.
         StorageError: the local file doesn't exist.
     """
-    found = _provide(model.source.weights, f"the weights of model '{model.name}'", settings, progress)
-    files = {
-        name: str(_provide(file, f"file '{name}' of model '{model.name}'", settings, progress).path)
-        for name, file in model.source.files.items()
-    }
-    return replace(found, files=files)
+    found, *further = (_provide(file, what, settings, progress) for _, what, file in _files(model))
+    return replace(found, files=dict(zip(model.source.files, (str(file.path) for file in further), strict=True)))
+
+
+def local_problems(model: ModelAsset) -> Iterator[tuple[tuple[str, ...], MlmsError]]:
+    """What is wrong with the files of a model that lie on this machine, each with its key in the asset."""
+    for pointer, what, file in _files(model):
+        if file.file is not None:
+            try:
+                _local(file.file, file.sha256, what)
+            except MlmsError as error:
+                yield (*pointer, "file"), error
+
+
+def _files(model: ModelAsset) -> Iterator[tuple[tuple[str, ...], str, Weights]]:
+    """The weights, then the further files: key, what to call it, and where it comes from."""
+    yield ("source", "weights"), f"the weights of model '{model.name}'", model.source.weights
+    for name, file in model.source.files.items():
+        yield ("source", "files", name), f"file '{name}' of model '{model.name}'", file
 
 
 def _provide(file: Weights, what: str, settings: FetchSettings, progress: Progress) -> WeightsFile:
@@ -47,13 +60,21 @@ def _provide(file: Weights, what: str, settings: FetchSettings, progress: Progre
         path = fetch(file.url, file.sha256 or "", progress=progress, settings=settings)
         return WeightsFile("url", file.url, path, sha256_of(path))
     if file.file is not None:
-        if not file.file.is_file():
-            raise StorageError(f"{what} can't be found at {file.file}")
-        digest = sha256_of(file.file)
-        if file.sha256 and not digest.startswith(file.sha256):
-            raise ChecksumError(
-                f"{file.file} has SHA-256 {digest}, but the asset names {file.sha256} for {what}",
-                hint="restore the file, or mend the asset's sha256 if the new bytes are meant",
-            )
-        return WeightsFile("file", file.file.name, file.file, digest)
+        return WeightsFile("file", file.file.name, file.file, _local(file.file, file.sha256, what))
     return WeightsFile("random" if file.random else "served", None, None, None)
+
+
+def _local(path: Path, sha256: str | None, what: str) -> str:
+    """The SHA-256 of a file on this machine, which is the one that the asset names, if it names one."""
+    if not path.is_file():
+        raise StorageError(
+            f"{what} can't be found at {path}",
+            hint="put the file there, or mend its path; in YAML it is relative to the file that it stands in",
+        )
+    digest = sha256_of(path)
+    if sha256 and not digest.startswith(sha256):
+        raise ChecksumError(
+            f"{path} has SHA-256 {digest}, but the asset names {sha256} for {what}",
+            hint="restore the file, or mend the asset's sha256 if the new bytes are meant",
+        )
+    return digest

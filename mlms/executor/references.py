@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from mlms.errors import DocumentError, InputError, Place, Problem, UnknownNameError, VersionError
 from mlms.hooks.components import Components, Registry
+from mlms.manifests.factories import module_of, not_allowed, not_there
 from mlms.manifests.reader import place_of
 from mlms.manifests.schema import problems_against
 from mlms.manifests.types import DatasetAsset, Evaluation, FrameworkAsset, ModelAsset, Requirement, Step
@@ -32,6 +33,7 @@ def check_references(evaluation: Evaluation, components: Components) -> None:
     """
     problems = [
         *model_problems(evaluation.model, components),
+        *factory_problems(evaluation.model, evaluation.framework),
         *framework_problems(evaluation.framework, evaluation.options, components),
         *dataset_problems(evaluation.dataset, components),
     ]
@@ -41,17 +43,19 @@ def check_references(evaluation: Evaluation, components: Components) -> None:
         problems += _component(components.profilers, profiler, None, ("profilers", profiler.name))
     if problems:
         raise DocumentError(problems)
-    if evaluation.framework.environment.isolation == "in_process":
-        installed_version(evaluation.framework, evaluation.model.framework, evaluation.model.file)
-        _check_installed(evaluation.framework)
+    check_installed(evaluation.framework, evaluation.model)
 
 
-def _check_installed(framework: FrameworkAsset) -> None:
-    """What a framework asset requires of the packages where mlms runs.
+def check_installed(framework: FrameworkAsset, model: ModelAsset) -> None:
+    """Whether what a framework and its model require is installed, for a framework that runs where mlms does.
 
     Raises:
+        InputError: the framework isn't installed.
         VersionError: a package isn't there, or in a version that doesn't fit.
     """
+    if framework.environment.isolation != "in_process":
+        return
+    installed_version(framework, model.framework, model.file)
     for text in framework.environment.requirements:
         wanted = packaging.requirements.Requirement(text)
         if wanted.marker is not None and not wanted.marker.evaluate():
@@ -70,6 +74,24 @@ def model_problems(model: ModelAsset, components: Components) -> Iterator[Proble
     yield from _name(components.tasks, model.task, model.file, ("task",))
     yield from _steps(components.processors, model.preprocess, model.file, "preprocess")
     yield from _steps(components.processors, model.postprocess, model.file, "postprocess")
+
+
+def factory_problems(model: ModelAsset, framework: FrameworkAsset) -> Iterator[Problem]:
+    """Whether the framework asset allows a model's factory and its package is there; nothing of it is imported.
+
+    Where a framework runs in an environment of its own, what is there isn't looked for.
+    """
+    factory, pointer = model.source.factory, ("source", "factory")
+    if factory is None:
+        return
+    here = framework.environment.isolation == "in_process"
+    for error in (
+        not_allowed(factory, module_of(factory), framework.packages),
+        not_there(factory) if here else None,
+    ):
+        if error is not None:
+            place = place_of(model.file, pointer) if model.file else Place("the manifest")
+            yield Problem(place, ".".join(pointer), error.message, error.hint)
 
 
 def framework_problems(

@@ -14,6 +14,7 @@ from torch import nn
 
 from mlms.builtins.pytorch.failures import failure
 from mlms.errors import InputError
+from mlms.manifests.factories import not_allowed, not_importable
 from mlms.manifests.types import ModelAsset
 
 
@@ -50,9 +51,7 @@ def _find(name: str, packages: Sequence[str]) -> Callable[..., object]:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise InputError(
-            f"factory {name!r} can't be imported: {error}", hint=f"install the package of {module_name!r}"
-        ) from error
+        raise not_importable(name, str(error)) from error
     factory: Any = None
     with contextlib.suppress(AttributeError):
         factory = operator.attrgetter(attribute)(module)
@@ -66,9 +65,5 @@ def _find(name: str, packages: Sequence[str]) -> Callable[..., object]:
 
 
 def _check_allowed(name: str, module: str, packages: Sequence[str]) -> None:
-    if not any(f"{module}.".startswith(f"{package}.") for package in packages):
-        allowed = ", ".join(packages) or "none"
-        raise InputError(
-            f"factory {name!r} comes from {module!r}, which the framework asset doesn't allow (allowed: {allowed})",
-            hint="name a factory of an allowed package, or add the package to the framework asset's packages",
-        )
+    if refusal := not_allowed(name, module, packages):
+        raise refusal
