@@ -205,20 +205,72 @@ def assert_tree_is_documented(run: Run) -> None:
     assert [key for key in attributes if f"`{key}`" not in page("tracing.md")] == []
 
 
+def write_files(text: str, folder: Path) -> list[str]:
+    """The files that a page shows, each beginning with a comment that is its name, written below ``folder``."""
+    names = []
+    for body in (body for language in ("toml", "python", "yaml") for body in blocks(text, language)):
+        first, _, content = body.partition("\n")
+        names.append(first.removeprefix("# "))
+        file = folder / names[-1]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, "utf-8")
+    return names
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``mlms`` and ``.venv/bin/python`` in the current directory, which is a new one, as an installer leaves them.
+
+    Such a program doesn't look for modules in the current directory, as ``python -m mlms`` does.
+    """
+    folder = tmp_path / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    for name, text in {
+        "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
+        "mlms": f"#!{sys.executable}\nfrom mlms.cli import main\n\nmain()\n",
+    }.items():
+        (folder / name).write_text(text, "utf-8")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("MLMS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def type_in(commands: str) -> str:
+    """Run shell commands up to the first that fails, which none may; gives what they print."""
+    done = subprocess.run(["sh", "-e", "-c", commands], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("program")
+def test_the_module_of_ones_own_runs(tmp_path: Path) -> None:
+    """The files and commands of the quickstart, in an empty folder with the digits."""
+    text = page("quickstart.md").partition("## 6. Run a PyTorch module of your own\n")[2].partition("\n## ")[0]
+    names = write_files(text, tmp_path)
+    assert names == ["my_models.py", "my_train.py", "assets/frameworks/my-pytorch.yaml", "assets/models/my-digits.yaml"]
+    data = tmp_path / "assets/datasets/digits/test.npz"
+    data.parent.mkdir(parents=True)
+    data.write_bytes((ROOT / "assets/datasets/digits/test.npz").read_bytes())
+    (commands,) = blocks(text, "sh")
+    printed = type_in(commands)
+    assert "assets/models/my-digits.yaml: valid model my-digits" in printed
+    run = api.open_run("@last", output=tmp_path / "runs")
+    (told,) = re.findall(r"It scores about (\d+) %", text)
+    assert abs(run.metrics["top1"] - int(told)) < 3  # other processors round otherwise
+    without = subprocess.run(
+        ["mlms", "validate", "assets/models/my-digits.yaml"], capture_output=True, text=True, check=False
+    )
+    assert without.returncode == 2
+    assert "no module 'my_models'" in without.stderr
+    assert "PYTHONPATH=. mlms" in without.stderr
+
+
 def test_the_example_plugin_works(tmp_path: Path) -> None:
     """The files of ``plugins.md`` as they are written there, installed and run."""
     site = tmp_path / "site"
-    written = [
-        body for language in ("toml", "python", "yaml") for body in blocks(page("plugins.md"), language)
-    ]  # fmt: skip
-    names = []
-    for body in written:
-        first, _, content = body.partition("\n")
-        names.append(first.removeprefix("# "))
-        file = site / names[-1]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, "utf-8")
-    assert "pyproject.toml" in names
+    assert "pyproject.toml" in write_files(page("plugins.md"), site)
     project = (site / "pyproject.toml").read_text("utf-8")
     (entry_points,) = re.findall(r"\[project\.entry-points\.mlms\]\n(.*)", project, re.DOTALL)
     # What an installer writes, since tests don't fetch a build backend.
