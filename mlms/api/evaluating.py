@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlms.executor.session import Session
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Results(Sequence[Run]):
     """The runs of one or more manifests, in order; ``failures`` are the evaluations that gave none."""
 
@@ -61,6 +61,9 @@ class Results(Sequence[Run]):
 
     def __len__(self) -> int:
         return len(self.runs)
+
+    def __repr__(self) -> str:
+        return f"<Results: {len(self.runs)} runs, {len(self.failures)} failures>"
 
     def __rich__(self) -> Any:
         from mlms.reports.terminal import results_table

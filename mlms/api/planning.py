@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -21,7 +22,7 @@ from mlms.manifests.schema import check
 from mlms.manifests.types import ModelAsset, Plan
 
 ManifestSource = str | Path | Mapping[str, Any]
-"""A manifest's file, or the manifest itself as a mapping."""
+"""A manifest's file, or the manifest itself as a mapping, which needs neither ``kind`` nor ``name``."""
 
 
 asset_folders = cache(load_asset_folders)
@@ -133,6 +134,18 @@ def _plan_problems(resolved: Plan, place: Place) -> Iterator[Problem]:
 
 def _document(source: ManifestSource) -> Document:
     if isinstance(source, Mapping):
-        document = parse_document(json.dumps(source, ensure_ascii=False), "the manifest")
+        # Whoever hands over a mapping means a manifest, and nobody looks for it by its name.
+        data = {"kind": "manifest", "name": "manifest", **source}
+        document = parse_document(json.dumps(data, ensure_ascii=False, default=_plain), "the manifest")
         return replace(document, text=None)  # a line and column of text that nobody has seen help nobody
     return read_document(Path(source))
+
+
+def _plain(value: object) -> str:
+    """A path as text; other objects have no place in a manifest."""
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    raise InputError(
+        f"the manifest: {value!r} is a {type(value).__name__}, which a manifest can't hold",
+        hint="give text, numbers, booleans, None, lists and mappings, as YAML has them",
+    )

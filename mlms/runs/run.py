@@ -42,6 +42,12 @@ class Run:
         return {entry["name"]: entry["value"] for entry in self.record["metrics"] if entry["value"] is not None}
 
     @property
+    def percentiles(self) -> dict[float, float]:
+        """Latencies in ns by percentile, such as 50.0; one that too few queries were made for is left out."""
+        entries = (self.record["latency"] or {"percentiles": ()})["percentiles"]
+        return {entry["percentile"]: entry["value"] for entry in entries if entry["value"] is not None}
+
+    @property
     def missing(self) -> list[str]:
         """Measurements that the record names and the directory lacks: those of a run that was copied in part."""
         named = set((self.record.get("files") or {}).values())

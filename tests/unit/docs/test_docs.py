@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import mlms
 from mlms import api
 from mlms.hooks import specs, types
 from mlms.manifests.reader import parse_document
@@ -241,6 +244,25 @@ def type_in(commands: str) -> str:
     done = subprocess.run(["sh", "-e", "-c", commands], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.mark.slow
+def test_the_examples_in_python_give_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLMS_CACHE", str(tmp_path / "cache"))
+    text = "\n".join(blocks(page("api.md"), "python"))
+    examples = doctest.DocTestParser().get_doctest(text, {}, "api.md", "docs/api.md", 0)
+    told: list[str] = []
+    found = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples, out=told.append)
+    assert found.attempted > 20
+    assert not found.failed, "".join(told)
+
+
+def test_every_public_name_is_documented() -> None:
+    assert [name for name in mlms.__all__ if not re.search(rf"`(mlms\.)?{name}\b", page("api.md"))] == []
+    public = [name for name in vars(Run) if not name.startswith("_")]
+    assert [name for name in public if f"`{name}`" not in page("api.md")] == []
+    assert [field.name for field in fields(api.Settings) if f"| `{field.name}` |" not in page("api.md")] == []
 
 
 @pytest.mark.slow

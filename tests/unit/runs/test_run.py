@@ -15,6 +15,14 @@ def test_a_run_gives_plain_values(tmp_path: Path) -> None:
     assert repr(run) == f"<Run {run.id}, top1=98.8889, top5=100>"
 
 
+def test_percentiles_that_are_withheld_are_left_out(tmp_path: Path) -> None:
+    run = Run(write_run(tmp_path))
+    stored = {entry["percentile"]: entry["value"] for entry in run.record["latency"]["percentiles"]}
+    assert None in stored.values()
+    assert run.percentiles == {percentile: value for percentile, value in stored.items() if value is not None} != {}
+    assert Run(write_run(tmp_path / "other", latency=None)).percentiles == {}
+
+
 def test_a_metric_without_a_value_is_left_out(tmp_path: Path) -> None:
     metric = {"name": "top1", "value": None, "unit": "%", "samples": 0, "published": None}
     assert Run(write_run(tmp_path, metrics=[metric])).metrics == {}
