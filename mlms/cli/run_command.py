@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from mlms.cli import options
+from mlms.errors import DocumentError, InputError, Place, Problem
 from mlms.manifests.types import SCENARIOS
+
+OPTIONS = {
+    "model": "--model",
+    "models": "--model",
+    "framework": "--framework",
+    "dataset": "--dataset",
+    "dataset.path": "--dataset-path",
+    "device": "--device",
+    "dtype": "--dtype",
+    "threads": "--threads",
+    "batch_size": "--batch-size",
+    "warmup": "--warmup",
+    "scenario.type": "--scenario",
+    "scenario.min_query_count": "--min-queries",
+    "scenario.min_duration": "--min-duration",
+    "scenario.max_duration": "--max-duration",
+    "scenario.target_qps": "--target-qps",
+    "scenario.target_latency": "--target-latency",
+    "scenario.samples_per_query": "--samples-per-query",
+    "profile": "--profile",
+    "trace.level": "--trace-level",
+    "trace.leveled": "--leveled",
+    "limit": "--limit",
+    "seed": "--seed",
+    "isolation": "--isolation",
+    "timeout": "--timeout",
+    "repeat": "--repeat",
+    "cold_start": "--cold-start",
+    "profilers": "--profiler",
+}
+"""Keys of the manifest that is made here, and the options that they come from."""
+UNSEEN = "the manifest"
+"""The place of what stands in a manifest that was handed over as a mapping."""
 
 
 @click.command(
@@ -22,6 +57,8 @@ from mlms.manifests.types import SCENARIOS
 @click.option("--dataset-path", type=click.Path(path_type=Path), help="Where the dataset's data lies.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N or auto.")
 @click.option("--batch-size", "-b", type=click.IntRange(min=1), help="Samples in one prediction.")
+@click.option("--dtype", metavar="TYPE", help="float32, float16, bfloat16 or float64.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads within one operator.")
 @click.option(
     "--warmup",
     type=options.warmup,
@@ -87,7 +124,6 @@ def command(
     from mlms import api
     from mlms.cli.evaluating import evaluate_and_show
     from mlms.cli.shorthand import weights_override
-    from mlms.errors import InputError
 
     entry = api.load_catalog(assets).model(model)
     if entry.task != task:
@@ -118,11 +154,42 @@ def command(
     }
     if framework is not None:
         manifest["framework"] = framework
-    evaluate_and_show(
-        [manifest],
-        overrides=[*overrides, *([weights_override(weights)] if weights else [])],
-        assets=assets,
-        settings=api.Settings(output, otlp, mirror, offline, resume),
-        quiet=quiet,
-        as_json=as_json,
-    )
+    try:
+        evaluate_and_show(
+            [manifest],
+            overrides=[*overrides, *([weights_override(weights)] if weights else [])],
+            assets=assets,
+            settings=api.Settings(output, otlp, mirror, offline, resume),
+            quiet=quiet,
+            as_json=as_json,
+        )
+    except InputError as error:
+        raise in_options(error) from error
+
+
+def in_options(error: InputError) -> InputError:
+    """The same error in terms of what the user wrote, who has seen no manifest."""
+    if isinstance(error, DocumentError):
+        return DocumentError([_in_options(problem) for problem in error.problems])
+    if error.place is not None and error.place.file == UNSEEN:
+        error.place = None
+    return error
+
+
+def _in_options(problem: Problem) -> Problem:
+    if problem.place.file != UNSEEN:
+        return problem
+    keys = problem.path.split(".")
+    ways = [".".join(keys[:end]) for end in range(len(keys), 0, -1)]
+    option = next((OPTIONS[way] for way in ways if way in OPTIONS), None)
+    return Problem(Place(option or "mlms run"), "", _named(problem.message), problem.hint and _named(problem.hint))
+
+
+def _named(text: str) -> str:
+    """A text with options in place of the keys in it; those of one word only where they are quoted as keys are."""
+    for way, option in OPTIONS.items():
+        key = way.rpartition(".")[2]
+        text = re.sub(rf"'(scenario\.|trace\.)?{key}'", option, text)
+        if "_" in key:
+            text = re.sub(rf"\b(scenario\.)?{key}\b", option, text)
+    return text

@@ -52,9 +52,10 @@ def scenario_spec(
     for key, kinds in _ONLY.items():
         if key in rules and kind not in kinds:
             fail(at(key), f"'{key}' has no meaning in {kind}", f"it belongs to {' and '.join(kinds)}")
-    for key, meaning in _NEEDED.items():
-        if kind == "server" and key not in rules:
-            fail(at("type"), f"server needs '{key}'", f"give it: {meaning}")
+    missing = {key: meaning for key, meaning in _NEEDED.items() if kind == "server" and key not in rules}
+    if missing:
+        hint = ", and ".join(f"'{key}', {meaning}" for key, meaning in missing.items())
+        fail(at("type"), f"server needs {' and '.join(map(repr, missing))}", f"give {hint}")
     if "min_queries" in rules and "min_query_count" in rules:
         fail(at("min_queries"), "'min_queries' and 'min_query_count' are the same", "give one of them")
     shortest, longest = seconds(rules["min_duration"]), seconds(rules["max_duration"])

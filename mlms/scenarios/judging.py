@@ -99,7 +99,7 @@ def _problems(
         more = "" if result.more_needed is None else f" ({answered + result.more_needed} queries at least)"
         yield (
             f"too few queries to be sure of p{spec.target_latency_percentile:g} at 99% confidence: raise min_duration "
-            f"or min_query_count{more}"
+            f"or min_queries{more}"
         )
 
 
@@ -136,5 +136,5 @@ def _count(spec: ScenarioSpec, answered: int, tail_needs: int, duration_s: float
     elif answered < tail_needs and spec.type != "offline":
         yield (
             f"{answered} queries, of which p{spec.target_latency_percentile:g} needs {tail_needs}: raise "
-            "min_query_count, or leave it out"
+            "min_queries, or leave it out"
         )

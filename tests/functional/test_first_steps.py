@@ -63,9 +63,41 @@ def test_no_runs_yet_says_where_and_what_to_do() -> None:
     refused(mlms("runs", "show", "@last"), "there are no runs in 'runs'", "mlms eval MANIFEST")
 
 
-def test_no_position_is_given_in_a_manifest_that_nobody_wrote() -> None:
-    wrong = mlms("run", "image_classification", "--model", "digits-cnn", "--trace-level", "deep")
-    refused(wrong, "error: the manifest: 'deep' is not allowed here at 'trace.level'", "none, application, model")
+RUN = ("run", "image_classification", "--model", "digits-cnn")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--trace-level", "deep"], "error: --trace-level: 'deep' is not allowed here\n  hint: it is one of none, "),
+        (
+            ["--scenario", "server"],
+            "error: --scenario: server needs --target-qps and --target-latency\n"
+            "  hint: give --target-qps, queries a second that it is offered, and --target-latency, ",
+        ),
+        (["--min-queries", str(10**12)], f"error: --min-queries: {10**12} is more than"),
+        (["--min-duration", "5x"], "error: --min-duration: '5x' "),
+        (
+            ["--min-duration", "2m", "--max-duration", "1m"],
+            "error: mlms run: --min-duration (120 s) is more than --max-duration (60 s)",
+        ),
+        (["--target-qps", "1"], "error: --target-qps: --target-qps has no meaning in single_stream"),
+        (["--dtype", "float8"], "error: --dtype: 'float8' is not allowed here"),
+        (["--dataset", "digits-tset"], "error: there is no dataset 'digits-tset'\n  hint: did you mean 'digits-test'?"),
+        (["--leveled"], "error: --leveled: leveled profiling goes"),
+        (["--set", "scenario.workers=2"], "error: --set scenario.workers=2: 'workers' has no meaning in single_stream"),
+    ],
+)
+def test_run_speaks_of_options_and_not_of_a_manifest_that_nobody_wrote(given: list[str], told: str) -> None:
+    refused(mlms(*RUN, *given), told)
+
+
+def test_run_takes_threads_and_dtype(workplace: Path) -> None:
+    quick = ["--dataset", "digits-test", "--min-queries", "4", "--min-duration", "0s", "--warmup", "1"]
+    ended = mlms(*RUN, "--threads", "1", "--dtype", "float64", "--device", "cpu", *quick, "--json")
+    assert ended.code == 0, ended.err
+    evaluation = ended.data[0]["evaluation"]
+    assert (evaluation["threads"], evaluation["dtype"]) == (1, "float64")
 
 
 def test_a_name_that_is_none_comes_with_the_rule() -> None:

@@ -120,7 +120,7 @@ def test_a_run_that_is_too_short_says_what_would_make_it_valid() -> None:
     rules = {"type": "single_stream", "min_query_count": 20, "min_duration": 0}
     ended = mlms("eval", manifest(scenario=rules), "-o", "runs", "--json")
     assert ended.code == 0
-    assert problems(ended) == ["20 queries, of which p90 needs 64: raise min_query_count, or leave it out"]
+    assert problems(ended) == ["20 queries, of which p90 needs 64: raise min_queries, or leave it out"]
     shown = mlms("runs", "show", "@last", "-o", "runs").out
     assert "invalid" in shown
     assert "p90 needs 64" in shown

@@ -79,7 +79,7 @@ def test_a_queue_that_grew_is_one_problem_and_not_four() -> None:
 def test_an_uncertain_tail_says_how_many_queries_it_takes() -> None:
     result = LoadGenResult(result="INVALID", met={"constraints": True, "early_stopping": False}, more_needed=350)
     (problem,) = verdict(SERVER, result, answered=700, rate=AchievedRate(100, 100, 100))
-    assert problem.endswith("raise min_duration or min_query_count (1050 queries at least)")
+    assert problem.endswith("raise min_duration or min_queries (1050 queries at least)")
 
 
 def test_the_streams_are_held_to_a_target_by_the_bound_at_99_percent() -> None:

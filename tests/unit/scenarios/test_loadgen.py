@@ -222,7 +222,7 @@ def test_a_failure_to_make_the_batches_comes_out(tmp_path: Path) -> None:
 def test_the_tail_that_is_asked_for_has_to_be_made(tmp_path: Path) -> None:
     result = run(tmp_path, min_query_count=40, tail_needs=64)
     assert not result.valid
-    assert result.problems == ("40 queries, of which p90 needs 64: raise min_query_count, or leave it out",)
+    assert result.problems == ("40 queries, of which p90 needs 64: raise min_queries, or leave it out",)
 
 
 def test_a_tail_over_the_target_is_not_valid(tmp_path: Path) -> None:
