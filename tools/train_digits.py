@@ -148,7 +148,8 @@ labels: digits
 README = """\
 # Handwritten digits
 
-`test.npz` holds `images` (uint8, {count} x 8 x 8, shades from 0 to 16) and `labels` (int64, 0 to 9).
+`test.npz` holds `images` (uint8, {count} x 8 x 8, shades from 0 to 16) and `labels` (int64, 0 to 9). `digit.npy` is the first of
+the images, a {first}, to ask a model about: `mlms predict digits-cnn digit.npy`.
 
 The images come from *Optical Recognition of Handwritten Digits* by E. Alpaydin and C. Kaynak (1998), UCI Machine
 Learning Repository, <https://doi.org/10.24432/C50P49>, licensed under
@@ -156,7 +157,7 @@ Learning Repository, <https://doi.org/10.24432/C50P49>, licensed under
 set, in the copy that scikit-learn carries (`sklearn.datasets.load_digits`); changed in nothing but the choice and the
 file format.
 
-`tools/train_digits.py` makes this file, and trains `digits-cnn` on the other {rest}. It writes both assets too.
+`tools/train_digits.py` makes these files, and trains `digits-cnn` on the other {rest}. It writes both assets too.
 The number of epochs was chosen while looking at the score on these {count}, so the published figure is a reference to
 reproduce, not an estimate for new digits.
 """
@@ -172,8 +173,9 @@ def write(root: Path, model: torch.nn.Module, held_out: Split, found: Score, res
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     (models / "digits-cnn.yaml").write_text(MODEL.format(sha256=digest, top1=found.top1, top5=found.top5))
     np.savez_compressed(datasets / "test.npz", images=held_out.images, labels=held_out.labels)
+    np.save(datasets / "digit.npy", held_out.images[0])
     (datasets / "digits-test.yaml").write_text(DATASET.format(count=len(held_out.labels)))
-    (datasets / "README.md").write_text(README.format(count=len(held_out.labels), rest=rest))
+    (datasets / "README.md").write_text(README.format(count=len(held_out.labels), first=held_out.labels[0], rest=rest))
     (labels / "digits.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
 
 

@@ -53,7 +53,8 @@ def command(
         else:
             click.echo(f"{prediction.file}")
             for name, value in prediction.described.items():
-                click.echo(f"  {name}: {_plain(value)}")
+                if value is not None:  # as labels are where the model has none
+                    click.echo(f"  {name}: {_plain(value)}")
 
 
 def _plain(value: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlms.errors import ChecksumError, MlmsError, StorageError
+from mlms.errors import ChecksumError, FetchError, MlmsError, StorageError
 from mlms.manifests.fetch import FetchSettings, fetch, sha256_of
 from mlms.manifests.types import ModelAsset, Weights
 from mlms.progress import Progress
@@ -34,7 +34,14 @@ def provision_weights(model: ModelAsset, settings: FetchSettings, progress: Prog
         ChecksumError: the bytes are not the asset's.
         StorageError: the local file doesn't exist.
     """
-    found, *further = (_provide(file, what, settings, progress) for _, what, file in _files(model))
+    try:
+        found, *further = (_provide(file, what, settings, progress) for _, what, file in _files(model))
+    except ChecksumError:
+        raise  # random weights are no mend of a wrong file
+    except FetchError as error:
+        if model.source.factory is not None:  # else the file is the model
+            error.hint = f"{error.hint}; or measure performance without the weights: --weights random"
+        raise
     return replace(found, files=dict(zip(model.source.files, (str(file.path) for file in further), strict=True)))
 
 

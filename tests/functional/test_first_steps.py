@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes.program import Ended, mlms
+from fakes.program import CHECKOUT, Ended, mlms
 from fakes.records import write_run
 
 
@@ -98,6 +98,26 @@ def test_run_takes_threads_and_dtype(workplace: Path) -> None:
     assert ended.code == 0, ended.err
     evaluation = ended.data[0]["evaluation"]
     assert (evaluation["threads"], evaluation["dtype"]) == (1, "float64")
+
+
+def test_predict_works_with_what_ships_and_without_a_network() -> None:
+    ended = mlms("predict", "digits-cnn", CHECKOUT / "assets/datasets/digits/digit.npy", "--offline")
+    assert ended.code == 0, ended.err
+    assert "  label: 2\n" in ended.out
+    assert "  labels: 2, " in ended.out
+
+
+def test_predict_leaves_out_labels_that_there_are_none_of(workplace: Path) -> None:
+    text = (CHECKOUT / "assets/models/digits/digits-cnn.yaml").read_text("utf-8")
+    text = text.replace("name: digits-cnn", "name: unlabelled").replace(", labels: digits", "")
+    Path("unlabelled.yaml").write_text(text, "utf-8")
+    digit = CHECKOUT / "assets/datasets/digits/digit.npy"
+    ended = mlms("predict", "unlabelled", digit, "--weights", "random", "--assets", workplace)
+    assert ended.code == 0, ended.err
+    assert "  class: " in ended.out
+    assert "label" not in ended.out
+    as_data = mlms("predict", "unlabelled", digit, "--weights", "random", "--assets", workplace, "--json")
+    assert as_data.data["labels"] is None
 
 
 def test_a_name_that_is_none_comes_with_the_rule() -> None:

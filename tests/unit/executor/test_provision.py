@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fakes.model_assets import torch_model
-from mlms.errors import ChecksumError, StorageError
+from mlms.errors import ChecksumError, FetchError, StorageError
 from mlms.executor.provision import WeightsFile, provision_weights
 from mlms.manifests.fetch import FetchSettings
 from mlms.manifests.types import ModelAsset, Weights
@@ -52,6 +52,18 @@ def test_another_checksum_is_refused(file: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="weights of model 'net' can't be found at"):
         provision(Weights(file=tmp_path / "gone.pt"))
+
+
+def test_a_failed_download_says_what_can_be_done_without_it() -> None:
+    url = Weights(url="https://example.org/net.pt", sha256="0" * 64)
+    with pytest.raises(FetchError) as caught:
+        provision(url)
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith("; or measure performance without the weights: --weights random")
+    whole = replace(model(url), source=replace(model(url).source, factory=None))
+    with pytest.raises(FetchError) as caught:
+        provision_weights(whole, FetchSettings(Path("unused"), offline=True), Silent())
+    assert "random" not in str(caught.value)
 
 
 def test_further_files_are_checked_and_named(file: Path, tmp_path: Path) -> None:

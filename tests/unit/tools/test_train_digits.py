@@ -50,6 +50,7 @@ def test_the_shipped_images_are_those_held_out(script: ModuleType) -> None:
         assert np.array_equal(stored["labels"], held_out.labels)
         assert (stored["images"].dtype, stored["labels"].dtype) == (np.uint8, np.int64)
     assert (len(training.labels), len(held_out.labels)) == (1347, 450)
+    assert np.array_equal(np.load(ROOT / "assets/datasets/digits/digit.npy"), held_out.images[0])
 
 
 def test_the_published_figures_are_measured_and_no_sample_is_close(script: ModuleType, weights: dict) -> None:
