@@ -148,8 +148,8 @@ labels: digits
 README = """\
 # Handwritten digits
 
-`test.npz` holds `images` (uint8, {count} x 8 x 8, shades from 0 to 16) and `labels` (int64, 0 to 9). `digit.npy` is the first of
-the images, a {first}, to ask a model about: `mlms predict digits-cnn digit.npy`.
+`test.npz` holds `images` (uint8, {count} x 8 x 8, shades from 0 to 16) and `labels` (int64, 0 to 9). `digit.npy` is the
+first of the images, a {first}, to ask a model about: `mlms predict digits-cnn digit.npy`.
 
 The images come from *Optical Recognition of Handwritten Digits* by E. Alpaydin and C. Kaynak (1998), UCI Machine
 Learning Repository, <https://doi.org/10.24432/C50P49>, licensed under

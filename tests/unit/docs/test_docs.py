@@ -197,6 +197,16 @@ def test_every_example_is_valid(path: Path) -> None:
             check(parse_document(text, f"{path.name}, YAML block {number + 1}"))
 
 
+def test_plugins_are_installed_from_where_they_are() -> None:
+    """None of them is published under its name."""
+    pages = [*PAGES, *(ROOT / "plugins").glob("*/README.md")]
+    for path in pages:
+        for line in re.findall(r"pip install [^`\n]*", path.read_text("utf-8")):
+            assert not re.search(r"[ '\"]mlms-(?!my-)", line), f"{path}: {line}"
+            for place in re.findall(r"\./plugins/(?!mlms-NAME)[\w-]+", line):
+                assert (ROOT / place / "pyproject.toml").is_file(), f"{path}: {line}"
+
+
 def assert_tree_is_documented(run: Run) -> None:
     """The spans of a run are the tree in ``tracing.md``, each with its level and attributes."""
     (tree,) = [body for body in blocks(page("tracing.md"), "text") if body.startswith("evaluate ")]
