@@ -28,7 +28,7 @@ COMMANDS = {
     "trace": "Show, export, send and open the traces of finished runs.",
     "agent": "Serve models to other programs and machines.",
     "init": "Write a starter manifest or asset.",
-    "env": "Make, list and remove the virtual environments that frameworks run in.",
+    "env": "Make, list and remove environments that frameworks run in.",
     "schema": "Print a JSON Schema.",
     "plugins": "List the installed plugins.",
     "plugin": "Write a plugin.",

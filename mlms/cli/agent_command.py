@@ -68,10 +68,11 @@ def serve(
     assets: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Host models in this process and answer the Open Inference Protocol v2 over gRPC.
+    """Host models and answer callers until it is ended.
 
-    Callers are told names, shapes and numbers. They may load and unload the models that are named here, and no
-    others. Ends with Ctrl-C or SIGTERM.
+    They are hosted in this process, which answers the Open Inference Protocol v2 over gRPC. Callers are told names,
+    shapes and numbers. They may load and unload the models that are named here, and no others. Ends with Ctrl-C or
+    SIGTERM.
     """
     from mlms import api
     from mlms.agents.server import Endpoint

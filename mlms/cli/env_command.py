@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group("env", epilog="Example: mlms env create mxnet")
 def command() -> None:
-    """Make, list and remove the virtual environments that frameworks run in.
+    """Make, list and remove environments that frameworks run in.
 
     An evaluation makes the one it needs by itself. They lie in the cache ($MLMS_CACHE); frameworks with equal
     requirements share one.
@@ -32,9 +32,10 @@ def command() -> None:
 @options.assets
 @options.as_json
 def create(names: tuple[str, ...], quiet: bool, assets: tuple[Path, ...], as_json: bool) -> None:
-    """Make the environments of frameworks, with uv where it is installed, else with venv and pip.
+    """Make the environments of frameworks.
 
-    What is installed is locked with hashes first. An environment that is there already is left as it is.
+    This takes uv where it is installed, else venv and pip. What is installed is locked with hashes first. An
+    environment that is there already is left as it is.
     """
     from mlms import api
     from mlms.cli import console
@@ -57,7 +58,10 @@ def create(names: tuple[str, ...], quiet: bool, assets: tuple[Path, ...], as_jso
 @options.assets
 @options.as_json
 def list_(assets: tuple[Path, ...], as_json: bool) -> None:
-    """List the environments that were made, with the frameworks that share each, and their sizes."""
+    """List the environments that were made.
+
+    The frameworks that share each are listed with it, and its size.
+    """
     from mlms import api
     from mlms.environments.store import all_environments, folder
 
@@ -72,7 +76,10 @@ def list_(assets: tuple[Path, ...], as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @options.as_json
 def remove(names: tuple[str, ...], as_json: bool) -> None:
-    """Remove environments by their names, or all that were made for a framework by its name."""
+    """Remove environments.
+
+    NAME is an environment's, or a framework's for all that were made for it.
+    """
     from mlms.environments.store import remove as remove_environments
 
     gone = [environment for name in names for environment in remove_environments(name)]

@@ -32,9 +32,10 @@ def command() -> None:
 )
 @options.as_json
 def new(name: str, kind: str, output: Path, as_json: bool) -> None:
-    """Write a whole plugin package: it installs, works, and passes its own tests, to be changed step by step.
+    """Write a whole plugin package.
 
-    Its tests hold it against the rules that mlms has for its kind (`mlms.testing`).
+    It installs, works, and passes its own tests, and is to be changed step by step. Its tests hold it against the
+    rules that mlms has for its kind (`mlms.testing`).
     """
     from mlms import api
     from mlms.cli.new_plugin import distribution_of, package_files

@@ -28,7 +28,10 @@ def command() -> None:
 @options.output
 @options.as_json
 def list_(output: Path | None, as_json: bool) -> None:
-    """List finished runs, newest first; those of each trace level by themselves."""
+    """List finished runs, newest first.
+
+    Those of each trace level are listed by themselves.
+    """
     from mlms.runs.directory import root_from
     from mlms.runs.store import scan
 

@@ -47,7 +47,10 @@ def command() -> None:
 @_runs
 @options.as_json
 def show(run: str, depth: int | None, wanted: str | None, everything: bool, root: Path | None, as_json: bool) -> None:
-    """Show a trace as a tree with times; spans of one name in one place are one line."""
+    """Show a trace as a tree with times.
+
+    Spans of one name in one place are one line.
+    """
     from mlms.reports.trace_tree import Choice, rows, table
 
     choice = Choice(depth, wanted, everything or as_json)
@@ -124,9 +127,10 @@ def export(run: str, format_: str, output: Path | None, root: Path | None) -> No
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
 @_runs
 def send(run: str, otlp: str | None, timeout: float, quiet: bool, root: Path | None) -> None:
-    """Send a kept trace to a collector, whole; one that has some of its spans already gets them again.
+    """Send a kept trace to a collector.
 
-    Counters that the run has are sent as metrics, to a collector that takes them.
+    It is sent whole: a collector that has some of its spans already gets them again. Counters that the run has are
+    sent as metrics, to a collector that takes them.
     """
     import polars as pl
 

@@ -56,6 +56,16 @@ def test_the_summaries_are_the_commands_own() -> None:
         assert own[name].startswith(summary.removesuffix(".")), name
 
 
+def test_no_summary_is_cut_or_wrapped_on_a_terminal_of_80_columns() -> None:
+    for path, found in [("", cli), *commands()]:
+        if isinstance(found, click.Group):
+            context = click.Context(found, info_name="mlms", terminal_width=80)
+            listed = found.get_help(context).partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+            names = found.list_commands(context)
+            assert [line.split()[0] for line in listed] == names, path
+            assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == [], path
+
+
 def test_every_option_says_what_it_does() -> None:
     for path, found in commands():
         for parameter in found.params:
