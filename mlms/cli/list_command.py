@@ -24,9 +24,8 @@ class Plural(click.Choice[str]):
     def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> str:
         word = f"{value}s" if f"{value}s" in self.choices else value
         if word not in self.choices:
-            self.fail(
-                f"there are no '{value}'; {suggestion(word, self.choices, 'mlms list --help')}", parameter, context
-            )
+            mend = suggestion(word, self.choices, "mlms list --help", shown=len(self.choices))
+            self.fail(f"there are no '{value}'; {mend}", parameter, context)
         return super().convert(word, parameter, context)
 
 

@@ -29,12 +29,12 @@ def precedence(version: str) -> tuple[object, ...]:
     return (*map(int, core.split(".")), not pre, parts if pre else [], build)
 
 
-def suggestion(name: str, known: Iterable[str], listing: str) -> str:
-    """The mend for an unknown name: the nearest names, else some of those there are and where to find the rest."""
+def suggestion(name: str, known: Iterable[str], listing: str, shown: int = _SHOWN) -> str:
+    """The mend for an unknown name: the nearest names, else ``shown`` of those there are and where to find the rest."""
     names = sorted(set(known))
     if nearest := get_close_matches(name, names, n=3, cutoff=0.6):
         return f"did you mean {' or '.join(repr(item) for item in nearest)}?"
     if not names:
         return f"there are none yet; see {listing}"
-    more = f" and {len(names) - _SHOWN} more; see {listing}" if len(names) > _SHOWN else ""
-    return f"there are {', '.join(names[:_SHOWN])}{more}"
+    more = f" and {len(names) - shown} more; see {listing}" if len(names) > shown else ""
+    return f"there are {', '.join(names[:shown])}{more}"

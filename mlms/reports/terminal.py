@@ -85,6 +85,7 @@ def run_panel(record: Mapping[str, Any]) -> ConsoleRenderable:
             ]
         ),
         Padding(_metrics(record), (1, 0)),
+        *([Padding(_percentile_table(record), (0, 0, 1, 0))] if (record["latency"] or {}).get("percentiles") else []),
         _rows(
             [
                 *_latency(record),
@@ -216,15 +217,29 @@ def _reproduced(published: Mapping[str, Any] | None) -> Text:
     return Text("yes", style="green") if answer else Text("no", style="bold red")
 
 
+def _percentile_table(record: Mapping[str, Any]) -> Table:
+    """A row a percentile: the figure, where it may lie, and what it stays within by MLPerf's rule of early stopping."""
+    entries = record["latency"]["percentiles"]
+    bounded = any(entry.get("bound") is not None for entry in entries)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    if bounded:
+        table.caption = Text("MLPerf's bound: what the percentile stays within at 99 % confidence", style="dim")
+        table.caption_justify = "left"
+    table.add_column("latency")
+    for heading in ("measured", "95 % interval", *(["MLPerf's bound"] if bounded else [])):
+        table.add_column(heading, justify="right", overflow="fold")
+    for entry, text in zip(entries, _percentiles(record).values(), strict=True):
+        interval = entry.get("interval")
+        between = summary.format_interval(interval, "ns") if interval else summary.NOTHING
+        cells = [text, Text(between), *([Text(summary.format_duration(entry.get("bound")))] if bounded else [])]
+        table.add_row(f"p{entry['percentile']:g}", *cells)
+    return table
+
+
 def _latency(record: Mapping[str, Any]) -> list[tuple[str, Text]]:
-    """Percentiles with what they stay within, then what is to be known of the series."""
-    latency = record["latency"] or {"percentiles": ()}
+    """What is to be known of the series beside its percentiles."""
+    latency = record["latency"] or {}
     rows = []
-    for entry, text in zip(latency["percentiles"], _percentiles(record).values(), strict=True):
-        interval, bound = entry.get("interval"), entry.get("bound")
-        note = summary.format_interval(interval, "ns") if interval else ""
-        note += f", at most {summary.format_duration(bound)} at 99 %" if bound is not None else ""
-        rows.append((f"p{entry['percentile']:g}", text + Text(f"  {note}" if note else "", style="dim")))
     if latency.get("mean") is not None:
         rows.append(("mean", Text(summary.format_duration(latency["mean"]))))
     if latency.get("cv") is not None:

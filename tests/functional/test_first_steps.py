@@ -21,6 +21,8 @@ def test_singular_and_plural_are_both_understood() -> None:
     assert mlms("list", "exporter").out == mlms("list", "exporters").out != ""
     assert mlms("show", "processors", "resize").out == mlms("show", "processor", "resize").out != ""
     refused(mlms("list", "modles"), "there are no 'modles'", "did you mean 'models'?")
+    every = "datasets, exporters, frameworks, metrics, models, processors, profilers, readers, tasks"
+    refused(mlms("list", "nonsense"), f"there are no 'nonsense'; there are {every}\n")
     refused(mlms("show", "modle", "alexnet"), "'modle' is no kind", "did you mean 'model'?")
     refused(mlms("show", "thing", "alexnet"), "one of model, framework, dataset, processor")
 

@@ -207,6 +207,19 @@ def test_plugins_are_installed_from_where_they_are() -> None:
                 assert (ROOT / place / "pyproject.toml").is_file(), f"{path}: {line}"
 
 
+def test_git_ignores_what_the_pages_have_their_reader_write() -> None:
+    text = page("quickstart.md")
+    written = re.findall(r"`(assets/\w+/my-[\w.-]+)`", text) + re.findall(
+        r"^# ((?:assets/|my_)[\w/.-]+)$", text, re.MULTILINE
+    )
+    written += ["mine.yaml", "assets/models/my-net.yaml", "mlms-my-runtime/pyproject.toml", "runs/x/run.json"]
+    ignored = subprocess.run(["git", "check-ignore", *written], cwd=ROOT, capture_output=True, text=True, check=False)
+    if ignored.returncode == 128:
+        pytest.skip("this is no clone")
+    assert [path for path in written if path not in ignored.stdout.splitlines()] == []
+    assert len(written) > 8
+
+
 def assert_tree_is_documented(run: Run) -> None:
     """The spans of a run are the tree in ``tracing.md``, each with its level and attributes."""
     (tree,) = [body for body in blocks(page("tracing.md"), "text") if body.startswith("evaluate ")]
