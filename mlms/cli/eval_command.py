@@ -10,7 +10,11 @@ import click
 from mlms.cli import options
 
 
-@click.command("eval", epilog="Example: mlms eval manifests/digits.yaml --set scenario.min_duration=1s")
+@click.command(
+    "eval",
+    cls=options.ManifestCommand,
+    epilog="Example: mlms eval manifests/digits.yaml --set scenario.min_duration=1s",
+)
 @click.argument("manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MANIFEST...")
 @options.overrides
 @click.option("--weights", metavar="random|FILE", help="Use these weights instead of the models' own.")

@@ -29,6 +29,32 @@ overrides = click.option(
     metavar="KEY=VALUE",
     help="Override a key of the manifest, such as options.x=1.",
 )
+
+
+class ManifestCommand(click.Command):
+    """A command with ``--set``: where an option that it lacks is a key of the manifest, it says how to set that."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        try:
+            return super().parse_args(context, arguments)
+        except click.NoSuchOption as error:
+            if way := _key_of(error.option_name):
+                message = f"No such option '{error.option_name}'. It is a key of the manifest: --set {way}=VALUE."
+                raise click.NoSuchOption(error.option_name, message, ctx=context) from error
+            raise
+
+
+def _key_of(option: str) -> str | None:
+    """The dotted key of a manifest that an option looks like."""
+    from mlms.manifests.schema import schema
+
+    name = option.lstrip("-").replace("-", "_")
+    rules = schema("manifest")["$defs"]
+    if name in rules["manifest"]["properties"]:
+        return name
+    return f"scenario.{name}" if name in rules["scenario"]["anyOf"][1]["properties"] else None
+
+
 profile = click.option(
     "--profile", type=click.Choice(["default", "mlperf"]), help="mlperf: 600 s and MLPerf's least counts."
 )

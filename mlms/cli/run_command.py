@@ -48,6 +48,7 @@ UNSEEN = "the manifest"
 
 @click.command(
     "run",
+    cls=options.ManifestCommand,
     epilog="Example: mlms run image_classification --model alexnet --weights random --device cpu --batch-size 2",
 )
 @click.argument("task")

@@ -94,6 +94,24 @@ def test_run_speaks_of_options_and_not_of_a_manifest_that_nobody_wrote(given: li
     refused(mlms(*RUN, *given), told)
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            ("eval", "mine.yaml", "--threads", "1"),
+            "No such option '--threads'. It is a key of the manifest: --set threads",
+        ),
+        (
+            (*RUN, "--workers", "2"),
+            "No such option '--workers'. It is a key of the manifest: --set scenario.workers=VALUE.",
+        ),
+        ((*RUN, "--batch", "2"), "--batch-size"),
+    ],
+)
+def test_an_option_that_is_a_key_of_the_manifest_says_how_to_set_it(command: tuple[str, ...], told: str) -> None:
+    refused(mlms(*command), told)
+
+
 def test_run_takes_threads_and_dtype(workplace: Path) -> None:
     quick = ["--dataset", "digits-test", "--min-queries", "4", "--min-duration", "0s", "--warmup", "1"]
     ended = mlms(*RUN, "--threads", "1", "--dtype", "float64", "--device", "cpu", *quick, "--json")
