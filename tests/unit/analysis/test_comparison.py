@@ -248,8 +248,21 @@ def test_what_differs_is_told(made: Any) -> None:
     (contrast,) = found.contrasts
     assert [(s.key, s.baseline, s.other) for s in contrast.settings] == [("batch_size", 1, 8)]
     assert [(s.key, s.baseline, s.other) for s in contrast.environment] == [("packages.torch", "2.15.0", "2.16.0")]
-    assert not contrast.same_fingerprint
+    assert not contrast.same_environment
     assert found.notes == ("different machine or software: b was not made in the environment of a",)
+
+
+def test_another_framework_is_not_another_environment(made: Any) -> None:
+    """Both were installed beside one another; a record lists its own framework's distribution only."""
+    environment = record()["environment"]
+    packages = {name: version for name, version in environment["packages"].items() if name != "torch"}
+    other = {**environment, "fingerprint": "ef" * 32, "packages": {**packages, "onnxruntime": "1.32.0"}}
+    framework = {**record()["framework"], "name": "onnxruntime", "distribution": "onnxruntime", "installed": "1.32.0"}
+    found = compare([made("a"), made("b", environment=other, framework=framework)])
+    assert found.notes == ()
+    assert found.contrasts[0].same_environment
+    assert not found.contrasts[0].environment
+    assert "framework.installed" in {setting.key for setting in found.contrasts[0].settings}
 
 
 @pytest.mark.parametrize(
