@@ -112,6 +112,7 @@ class Passes:
     def run(self, level: str, logs: Path, step: MakeStep) -> Pass:
         """Warm up and measure at ``level``, with the profilers on that this level has."""
         evaluation, model = self.evaluation, self.model
+        at = f" at level {level}" if self.tracing.enabled and evaluation.trace.leveled else ""
         folder = self.folder / level
         folder.mkdir()
         recorder, region = Recorder(folder), MeasuredRegion(evaluation.execution.gc, self.context.worker_pid)
@@ -121,14 +122,14 @@ class Passes:
             ) as on,
             observed(level, model, self.some, self.tracing, recorder) as deep,
         ):
-            with step("warm_up", **{LEVEL: level}) as warming_up:
+            with self.progress.task(f"warming up{at}"), step("warm_up", **{LEVEL: level}) as warming_up:
                 began = perf_counter_ns()
                 warmed_up = warm_up(evaluation, model, self.loaded)
             log.info("warm-up: %d predictions, steady: %s", len(warmed_up.starts), warmed_up.steady)
             with step("measure", **{LEVEL: level}) as measuring:
                 steps = ((warming_up, began), (measuring, perf_counter_ns()))
                 measurement, seeds = run_scenario(
-                    evaluation, model, self.loaded, self.total, warmed_up.expected_ns, logs, self.progress, region
+                    evaluation, model, self.loaded, self.total, warmed_up.expected_ns, logs, self.progress, region, at
                 )
         replayed(on, lambda: model.predict(self.some), recorder)
         return Pass(level, warmed_up, measurement, seeds, steps, region, recorder, deep)

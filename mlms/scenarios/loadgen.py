@@ -54,6 +54,7 @@ def measure(
     log_directory: Path,
     progress: Progress,
     region: AbstractContextManager[object],
+    at: str = "",
     tail_needs: int = 1,
     prime: bool = False,
     checkpoint: Checkpoint | None = None,
@@ -61,10 +62,10 @@ def measure(
     """Run a scenario over ``samples`` loaded samples, which ``stack`` makes batches of.
 
     ``expected_ns`` is the latency to expect of one prediction; LoadGen plans with it and does not judge by it. Its logs
-    are left in ``log_directory``. ``region`` is entered just before LoadGen starts and left right after. ``tail_needs``
-    is the number of queries that the scenario's percentile takes. With ``prime`` each worker of ``server`` predicts
-    once beforehand. ``checkpoint`` is called after each prediction, outside of its timing. Whatever ``predict`` raised
-    is raised again once LoadGen has wound up.
+    are left in ``log_directory``. ``region`` is entered just before LoadGen starts and left right after; ``at`` is what
+    the display says beside the scenario. ``tail_needs`` is the number of queries that the scenario's percentile takes.
+    With ``prime`` each worker of ``server`` predicts once beforehand. ``checkpoint`` is called after each prediction,
+    outside of its timing. Whatever ``predict`` raised is raised again once LoadGen has wound up.
 
     Raises:
         DataError: a query takes more samples than there are.
@@ -75,7 +76,8 @@ def measure(
             hint="lower scenario.samples_per_query, or raise preprocessing.memory_mib where it is the bound",
         )
     settings = loadgen_settings(spec, expected_ns, batch_size, seeds)
-    with progress.task(f"measuring {spec.type}", total=None, unit="predictions") as advance:
+    shown = f"measuring {spec.type}{at} (at most {spec.max_duration:g} s)"
+    with progress.task(shown, total=None, unit="predictions") as advance:
         failure = Failure(hold=spec.type == "server" and spec.mode == "performance")
         serving: AbstractContextManager[None] = nullcontext()
         if spec.type == "server":
