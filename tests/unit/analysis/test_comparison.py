@@ -312,6 +312,13 @@ def test_doubtful_figures_are_flagged(made: Any) -> None:
     assert found.subjects[1].flags == ()
 
 
+def test_a_verdict_that_a_series_does_not_bear_says_so_beside_it(made: Any) -> None:
+    runs = made("a")
+    runs[0].record["latency"]["steadiness"].update(label="bimodal", reasons=["two modes"])
+    effects = compare([runs, made("b")]).contrasts[0].effects
+    assert {(effect.verdict, effect.note) for effect in effects if effect.unit == "ns"} == {("unknown", "not steady")}
+
+
 def test_too_few_or_unfinished_runs(made: Any) -> None:
     with pytest.raises(InputError, match="at least two runs"):
         compare([made("a")])
