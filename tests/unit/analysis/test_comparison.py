@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,8 @@ import polars as pl
 import pytest
 
 from fakes.records import record, write_measured_run
-from fakes.series import fixed, with_stalls
-from mlms.analysis.comparison import Comparison, compare, repeat_set
+from fakes.series import fixed, integers, with_stalls
+from mlms.analysis.comparison import Contrast, compare, repeat_set
 from mlms.analysis.effects import MARGIN, ratio_verdict
 from mlms.analysis.intervals import welch_ratio
 from mlms.analysis.latency import PERCENTILES, queries_needed, summarize
@@ -22,6 +23,7 @@ from mlms.errors import InputError, StorageError
 from mlms.runs.run import Run
 
 SIMULATIONS = 100
+SLOWDOWN = 1.05
 
 
 @dataclass
@@ -33,7 +35,15 @@ class Simulated:
     predictions: pl.DataFrame
 
 
-def simulated(series: npt.NDArray[np.int64], correct: npt.NDArray[np.bool_], name: str = "a") -> Simulated:
+def predicted(correct: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    classes = np.where(correct[:, None], [1, 2], [2, 1])
+    columns = {"sample": np.arange(len(correct)).astype(str), "target": np.ones(len(correct), np.int64)}
+    return pl.DataFrame({**columns, "classes": pl.Series(classes).cast(pl.List(pl.Int64))})
+
+
+def simulated(
+    series: npt.NDArray[np.int64], correct: npt.NDArray[np.bool_], predictions: pl.DataFrame, name: str
+) -> Simulated:
     count = len(series)
     starts = np.concatenate([[0], np.cumsum(series + 5_000)[:-1]])
     seconds = float(starts[-1] + series[-1]) / 1e9
@@ -48,30 +58,30 @@ def simulated(series: npt.NDArray[np.int64], correct: npt.NDArray[np.bool_], nam
         pl.DataFrame(
             {"phase": "measured", "start_ns": starts, "latency_ns": series, "samples": np.ones(count, np.int32)}
         ),
-        pl.DataFrame(
-            {
-                "sample": [str(number) for number in range(len(correct))],
-                "target": [1] * len(correct),
-                "classes": [[1, 2] if right else [2, 1] for right in correct.tolist()],
-            }
-        ),
+        predictions,
     )
 
 
 @cache
-def pairs(factor: float, spread: float, memory: float, queries: int) -> list[Comparison]:
-    """Two runs of one evaluation each, the second ``factor`` slower: same answers, rare stalls in both."""
+def contrasts(spread: float, memory: float, queries: int) -> list[tuple[Contrast, Contrast]]:
+    """A run against another of the same evaluation, and against that 5% slower: same answers, rare stalls in all."""
     found = []
     for seed in range(SIMULATIONS):
         random = np.random.default_rng(seed)
         correct = random.random(450) < 0.95
-        series = [with_stalls(random, fixed(random, queries, spread, memory, 8e6 * f)) for f in (1.0, factor)]
-        found.append(compare([[simulated(values, correct, name)] for values, name in zip(series, "ab", strict=True)]))
+        base, other = (with_stalls(random, fixed(random, queries, spread, memory, 8e6)) for _ in range(2))
+        answers = predicted(correct)
+        runs = [
+            [simulated(series, correct, answers, name)]
+            for series, name in zip((base, other, integers(other * SLOWDOWN)), "abc", strict=True)
+        ]
+        same, slower = compare(runs).contrasts
+        found.append((same, slower))
     return found
 
 
-def verdicts(comparisons: list[Comparison], metric: str) -> Counter[str]:
-    effects = (comparison.contrasts[0].effect(metric) for comparison in comparisons)
+def verdicts(found: Iterable[Contrast], metric: str) -> Counter[str]:
+    effects = (contrast.effect(metric) for contrast in found)
     return Counter(effect.verdict for effect in effects if effect is not None)
 
 
@@ -93,23 +103,20 @@ FOUND = [
 def test_the_same_evaluation_twice_is_not_distinguishable_in_any_metric(
     spread: float, memory: float, queries: int
 ) -> None:
-    found = pairs(1.0, spread, memory, queries)
-    alike = sum(
-        all(effect.verdict == "not distinguishable" for effect in comparison.contrasts[0].effects)
-        for comparison in found
-    )
+    found = [same for same, _ in contrasts(spread, memory, queries)]
+    alike = sum(all(effect.verdict == "not distinguishable" for effect in same.effects) for same in found)
     assert alike >= 95
     supported = [f"latency.p{percentile:g}" for percentile in PERCENTILES if queries >= queries_needed(percentile)]
-    assert [effect.metric for effect in found[0].contrasts[0].effects] == ["top1", *supported, "throughput"]
+    assert [effect.metric for effect in found[0].effects] == ["top1", *supported, "throughput"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rules", "metrics"), list(zip(DEFAULTS, FOUND, strict=True)))
 def test_a_slowdown_of_5_percent_is_found(rules: tuple[float, float, int], metrics: set[str]) -> None:
-    found = pairs(1.05, *rules)
+    found = [slower for _, slower in contrasts(*rules)]
     for metric in metrics:
         assert verdicts(found, metric)["worse"] >= 95, metric
-    for effect in found[0].contrasts[0].effects:
+    for effect in found[0].effects:
         assert verdicts(found, effect.metric)["better"] == 0, effect.metric
     assert verdicts(found, "top1") == {"not distinguishable": SIMULATIONS}
 
@@ -118,10 +125,10 @@ def test_a_slowdown_of_5_percent_is_found(rules: tuple[float, float, int], metri
 @pytest.mark.parametrize("rules", DEFAULTS)
 def test_the_interval_of_the_ratio_holds_it_at_its_rate(rules: tuple[float, float, int]) -> None:
     held: Counter[str] = Counter()
-    for comparison in pairs(1.05, *rules):
-        for effect in comparison.contrasts[0].effects:
+    for _, slower in contrasts(*rules):
+        for effect in slower.effects:
             if effect.interval is not None and effect.metric in ("latency.p50", "latency.p90", "throughput"):
-                held[effect.metric] += (1 / 1.05 if effect.metric == "throughput" else 1.05) in effect.interval
+                held[effect.metric] += (1 / SLOWDOWN if effect.metric == "throughput" else SLOWDOWN) in effect.interval
     assert len(held) == 3
     assert min(held.values()) >= 89, held  # 95 less three standard errors of 100
 
