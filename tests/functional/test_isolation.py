@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fakes.tiny import environment, loaded, mlms, write_manifest
 
 SWEEP = "matrix: {seed: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}\n"
 
 
+@pytest.mark.slow
 def test_a_sweep_outlives_what_happens_to_its_evaluations(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path, SWEEP)
     trouble = {3: "kill", 7: "hang", 9: "raise"}

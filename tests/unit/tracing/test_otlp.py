@@ -273,6 +273,7 @@ def test_damaged_spans_are_reported(tmp_path: Path) -> None:
     assert "cut off or damaged" in (report.error or "")
 
 
+@pytest.mark.slow
 def test_200_000_spans_arrive_one_for_one(tmp_path: Path) -> None:
     path = tmp_path / "spans.parquet"
     nested(8_000, 24).write(path)
