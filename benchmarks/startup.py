@@ -120,12 +120,12 @@ def measure_all(folder: Path, environment: Mapping[str, str], repeats: int, quic
         run([*mlms, "eval", str(manifest), "--quiet"], environment)
         return (end_of_first_prediction(Path(environment["MLMS_RUNS"])) - begin) / 1e9
 
-    version = compare(whole(*mlms, "--version"), whole(sys.executable, str(bare), "--version"), often)
-    help_ = compare(whole(*mlms, "--help"), whole(sys.executable, str(bare), "--help"), often)
+    version = compare(whole(*mlms, "--version"), whole(sys.executable, str(bare), "--version"), often, quick)
+    help_ = compare(whole(*mlms, "--help"), whole(sys.executable, str(bare), "--help"), often, quick)
     listing = whole(*mlms, "list", "models", "--assets", str(assets))
     cold = listing()
-    warm, start = compare(listing, whole(sys.executable, str(bare), "nothing"), often)
-    first = compare(first_inference_of_mlms, first_inference_of_script, repeats)
+    warm, start = compare(listing, whole(sys.executable, str(bare), "nothing"), often, quick)
+    first = compare(first_inference_of_mlms, first_inference_of_script, repeats, quick)
     rows = [("mlms --version", *version), ("mlms --help", *help_), (f"list, {count:,} assets", warm, start)]
     rows += [("first inference", *first)]
     table(
@@ -141,9 +141,10 @@ def measure_all(folder: Path, environment: Mapping[str, str], repeats: int, quic
     ]
 
 
-def compare(ours: Measure, peer: Measure, repeats: int) -> tuple[float, float]:
-    """The medians of two measurements that alternate, after one of each that doesn't count."""
-    ours(), peer()
+def compare(ours: Measure, peer: Measure, repeats: int, quick: bool) -> tuple[float, float]:
+    """The medians of two measurements that alternate, after one of each that doesn't count (unless ``quick``)."""
+    if not quick:
+        ours(), peer()
     pairs = [(ours(), peer()) if turn % 2 else (peer(), ours())[::-1] for turn in range(repeats)]
     return median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
 
