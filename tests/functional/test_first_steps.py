@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_validate_takes_a_record(workplace: Path) -> None:
 def test_doctor_leaves_nothing_behind(workplace: Path) -> None:
     ended = mlms("doctor")
     assert ended.code == 0
-    assert "frameworks: 1" in ended.out
+    assert re.search(r"frameworks: [1-9]", ended.out)
     assert list(workplace.iterdir()) == []
 
 
