@@ -29,6 +29,7 @@ UNKNOWN = "unknown"
 
 _CHUNK = 4096
 _SIZES = ("parameters", "parameter_bytes", "input_bytes", "output_bytes", "flops")
+_OF_BATCH = ("input_shapes", "output_shapes", "input_bytes", "output_bytes", "flops")
 _KERNEL = {
     "flops": "mlms.gpu.flops",
     "dram_read_bytes": "mlms.gpu.dram_read_bytes",
@@ -69,8 +70,8 @@ class Trace:
 
     ``calls``: a row for each layer and call of it in a prediction, in no order: layer (a number), name, call (from 0),
     type, parent (the layer around it, null for none), leaf, parameters, parameter_bytes, input_bytes, output_bytes,
-    flops, input_shapes, output_shapes (null where the framework doesn't tell). They are the same in all runs: a layer
-    is its name and call.
+    flops, input_shapes, output_shapes (null where the framework doesn't tell, or told them of another batch size). They
+    are the same in all runs: a layer is its name and call.
     ``seen`` are the runs, the shallowest first. Each level's figures come from the shallowest that has them (XSP's
     leveled experimentation), since what records a level lengthens all that is above it.
     """
@@ -137,7 +138,7 @@ def read_trace(run: Run) -> Trace:
         }
     )
     began = tree.start[predicted]
-    calls, layers, code = _layers(spans, tree, of, began)
+    calls, layers, code = _layers(spans, tree, of, began, next(iter(sizes), None))
     kernels = _kernels(spans, tree, of, began, code)
     return Trace(run, calls, tuple(_seen(predictions, layers, kernels)))
 
@@ -184,7 +185,7 @@ def _predictions(spans: Spans, tree: Structure, level: str) -> tuple[Integers, l
     where = np.flatnonzero(measured)
     sizes = [_whole(found.get("mlms.batch_size")) for found in _attributes(spans, where)]
     if sizes:
-        usual = max(set(sizes), key=sizes.count)
+        usual = max(set(sizes), key=lambda size: (sizes.count(size), size or 0))
         where = where[[size == usual for size in sizes]]
         sizes = [usual] * len(where)
     where = where[np.argsort(tree.start[where], kind="stable")]
@@ -195,7 +196,7 @@ def _predictions(spans: Spans, tree: Structure, level: str) -> tuple[Integers, l
 
 
 def _layers(
-    spans: Spans, tree: Structure, of: Integers, began: Integers
+    spans: Spans, tree: Structure, of: Integers, began: Integers, batch_size: int | None
 ) -> tuple[pl.DataFrame, pl.DataFrame, Integers]:
     """``Trace.calls``, ``Trace.layers`` without time_ns, and for each span (shape (2, spans)) the layer that it is or
     is in and the position of that layer's span, -1 for none.
@@ -223,7 +224,7 @@ def _layers(
         schema=dict.fromkeys(("prediction", "layer", "start_ns", "total_ns", "self_ns"), pl.Int64),
     )
     parents = code[above[where]]
-    described = list(_attributes(spans, where[first]))
+    described = [_of_batch(found, batch_size) for found in _attributes(spans, where[first])]
     calls = pl.DataFrame(
         {
             "layer": np.arange(len(first)),
@@ -309,6 +310,13 @@ def _attributes(spans: Spans, positions: npt.NDArray[np.int64]) -> Iterator[Mapp
             wanted = positions[chunk : min(chunk + _CHUNK, end)] - first
             yield from attribute_text.loads_all(part["attributes"].gather(wanted).fill_null("{}").to_list())
         first += part.height
+
+
+def _of_batch(found: Mapping[str, Any], size: int | None) -> Mapping[str, Any]:
+    """What is told of a layer, without what grows with the batch where that was told of another size."""
+    if found.get("mlms.layer.batch_size", size) == size:
+        return found
+    return {key: value for key, value in found.items() if key.removeprefix("mlms.layer.") not in _OF_BATCH}
 
 
 def _number(value: Any) -> float | None:
