@@ -9,7 +9,12 @@ from typing import Any
 import polars as pl
 
 from mlms.analysis.across_stack.bound import bounds_by_type, layer_bounds, model_bound_ns
-from mlms.analysis.across_stack.layers import OUTSIDE, layer_information
+from mlms.analysis.across_stack.layers import (
+    OUTSIDE,
+    layer_information,
+    part_of_prediction,
+    share_of_prediction,
+)
 from mlms.analysis.across_stack.provenance import provenance
 from mlms.analysis.across_stack.roofs import way_of
 from mlms.analysis.across_stack.trace import Trace, read_trace
@@ -55,14 +60,14 @@ def overview(trace: Trace, roof: Roof | None, top: int = 10) -> Overview:
     Raises:
         InputError: the trace has no layers.
     """
-    types = bounds_by_type(trace, roof)
+    types, part = bounds_by_type(trace, roof), part_of_prediction(trace)
     if roof is None:
         empty = [pl.lit(None, pl.Float64).alias(name) for name in ("bound_ns", "gap", "lost_ns")]
         layers = layer_information(trace).with_columns(*empty, pl.lit(None, pl.String).alias("limited_by"))
-        layers = layers.sort("time_ns", descending=True, nulls_last=True)
+        layers = layers.sort(pl.col("time_ns") * part, descending=True, nulls_last=True)
     else:
-        layers = layer_bounds(trace, roof).sort("lost_ns", descending=True, nulls_last=True)
-    layers = layers.with_columns(share=100 * pl.col("time_ns") / trace.of("layer").latency_ns)
+        layers = layer_bounds(trace, roof).sort(pl.col("lost_ns") * part, descending=True, nulls_last=True)
+    layers = layers.with_columns(share=share_of_prediction(trace, pl.col("time_ns") * part))
     outside = types.filter(pl.col("type") == OUTSIDE)
     inside = types.filter(pl.col("type") != OUTSIDE)
     most = top or types.height + layers.height
@@ -73,7 +78,7 @@ def overview(trace: Trace, roof: Roof | None, top: int = 10) -> Overview:
         latency_ns=trace.latency_ns,
         predictions=trace.predictions.height,
         batch_size=trace.predictions["batch_size"][0],
-        bound_ns=model_bound_ns(types),
+        bound_ns=None if roof is None else model_bound_ns(trace, roof),
         roof=roof,
         device_time=_device_time(trace),
         types=pl.concat([inside.head(most), outside]).to_dicts(),

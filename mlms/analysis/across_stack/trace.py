@@ -151,6 +151,9 @@ def _seen(predictions: pl.DataFrame, layers: pl.DataFrame, kernels: pl.DataFrame
     """
     busy = kernels.filter(pl.col("device") == "gpu", pl.col("layer").is_not_null())
     busy = busy.group_by("prediction", "layer").agg(time_ns=pl.col("busy_ns").sum())
+    traced = layers.join(busy.select("prediction").unique(), on="prediction", how="semi")
+    worked_in = traced.join(busy, on=["prediction", "layer"], how="left").group_by("layer")
+    typical = worked_in.agg(pl.col("time_ns").fill_null(0).median().cast(pl.Int64))
     counted = kernels.group_by("layer", "name").agg(pl.col(*_KERNEL).mean())
     levels = sorted(predictions["level"].unique().to_list(), key=depth)
     for level in levels or [""]:
@@ -161,9 +164,7 @@ def _seen(predictions: pl.DataFrame, layers: pl.DataFrame, kernels: pl.DataFrame
         elif worked.height:
             timed = own.join(worked, on=["prediction", "layer"], how="left")
         else:
-            timed = own.join(
-                busy.group_by("layer").agg(pl.col("time_ns").median().cast(pl.Int64)), on="layer", how="left"
-            )
+            timed = own.join(typical, on="layer", how="left")
         yield Seen(level, mine, timed.with_columns(pl.col("time_ns").fill_null(0)), _counted(run_here, counted))
 
 
