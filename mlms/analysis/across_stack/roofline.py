@@ -87,10 +87,10 @@ def _beside_layers(trace: Trace, layers: pl.DataFrame) -> pl.DataFrame:
     """
     schema = {"name": pl.String, "flops": pl.Float64, "bytes": pl.Float64}
     if trace.on_gpu:
-        kernels = kernels_by_layer(trace).filter(pl.col("type").is_null(), pl.col("name") == OUTSIDE)
-        counted = kernels.drop_nulls(COUNTERS).select("name", "flops", bytes=_MOVED)
-        if counted.height:
-            return counted.cast(schema)  # type: ignore[arg-type]
+        counted = kernels_by_layer(trace).drop_nulls(COUNTERS)
+        if counted.height:  # what a GPU counts isn't held against what the framework does
+            outside = counted.filter(pl.col("type").is_null(), pl.col("name") == OUTSIDE)
+            return outside.select("name", "flops", bytes=_MOVED).cast(schema)  # type: ignore[arg-type]
     sample = (trace.run.record.get("resources") or {}).get("flops_per_sample")
     size = trace.predictions["batch_size"][0]
     everywhere = (layers["predictions"] == trace.of("layer").predictions.height).all()

@@ -129,6 +129,14 @@ def test_the_model_has_the_flops_that_no_layer_has(tmp_path: Path) -> None:
 def test_on_a_gpu_the_model_has_the_traffic_of_kernels_outside_of_layers(tmp_path: Path) -> None:
     (found,) = roofline.model_roofline(read_trace(gpu_run(tmp_path)), ROOF).iter_rows(named=True)
     assert (found["flops"], found["bytes"], found["unknown"]) == (7e6, 6e6 + 1e6 + 1e6, None)
+    made = Spans()
+    prediction = made.add(None, "predict", "model", 0, 100, {"mlms.batch_size": 1})
+    fc = made.add(prediction, "fc", "layer", 0, 50, layer("Linear", flops=1_000))
+    traffic = {"mlms.gpu.dram_read_bytes": 10, "mlms.gpu.dram_write_bytes": 10, "mlms.gpu.flops": 400}
+    made.add(fc, "gemm", "library", 0, 50, {"mlms.gpu.activity": "kernel", **traffic})
+    run = traced_run(tmp_path, made.table(), level="library", resources={"flops_per_sample": 1_000.0})
+    (found,) = roofline.model_roofline(read_trace(run)).iter_rows(named=True)
+    assert (found["flops"], found["bytes"], found["unknown"]) == (400, 20, None), "as the GPU counts, not the framework"
 
 
 def test_a_type_of_which_some_layers_have_a_bound_is_held_against_their_time(tmp_path: Path) -> None:
