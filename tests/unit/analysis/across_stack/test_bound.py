@@ -12,6 +12,7 @@ from mlms.analysis.across_stack.layers import OUTSIDE
 from mlms.analysis.across_stack.overview import overview, overview_if_any
 from mlms.analysis.across_stack.trace import Trace, read_trace
 from mlms.hooks import Roof
+from mlms.reports.where_time_goes import notes
 from mlms.tracing.spans import SpanTable
 
 ROOF = Roof(1e11, ((1 << 10, 4e9), (1 << 20, 1e9)))
@@ -196,6 +197,15 @@ def test_the_answer_for_resnet50(tmp_path: Path) -> None:
     assert 1.2 < found.data["gap"] < 1.7
     assert found.other == {"types": 0, "layers": 182 - 5}
     assert all(row["gap"] is None or row["gap"] > 1 for row in found.types), "nothing is faster than its bound"
+
+
+def test_layers_told_of_for_another_batch_size_have_no_bounds_and_that_is_said(tmp_path: Path) -> None:
+    made = Spans()
+    prediction = made.add(None, "predict", "model", 0, 100, {"mlms.batch_size": 1})
+    made.add(prediction, "fc", "layer", 0, 50, layer("Linear", flops=8_000, batch_size=8))
+    found = overview(read_trace(traced_run(tmp_path, made.table())), ROOF)
+    assert (found.bound_ns, found.types[0]["bound_ns"]) == (None, None)
+    assert any(note.startswith("No bounds: ") for note in notes(found.data))
 
 
 def test_a_report_of_a_run_without_layers_has_no_overview(tmp_path: Path) -> None:
