@@ -35,7 +35,7 @@ def notes(data: Mapping[str, Any]) -> Iterator[str]:
     if left_out:
         yield f"Not shown: {' and '.join(left_out)}."
     if roof is None:
-        yield "No bounds yet: 'mlms analyze RUN' on the machine of this run measures it, once, and shows them."
+        yield f"No bounds: {data['no_roof']}."
     else:
         slowest = roof["bandwidths"][-1][1]
         yield f"Bound: {scaled(roof['flops_per_s'])}FLOP/s and, from memory, {scaled(slowest)}B/s, as measured."
