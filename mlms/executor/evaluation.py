@@ -141,6 +141,8 @@ def _execute(
                     taken = resources(region, model, loaded, evaluation.batch_size, answered, energy)
                 with step("score"):
                     scores = score(evaluation, bound, loaded, measurement.outputs, model.predict, total, progress)
+                if scores.doubt is not None:
+                    warnings.add(scores.doubt)
                 others = []
                 for level in deeper:
                     with step(f"profile_{level}"):

@@ -159,6 +159,28 @@ def test_labels_that_do_not_fit_the_models_classes(acme: Path) -> None:
     expect(evaluate(models=[twelve]), 2, "labels don't fit", "12", "10")
 
 
+def test_labels_in_another_order_than_the_models(acme: Path) -> None:
+    np.savez("turned.npz", values=np.zeros((4, 8, 8), np.float32), targets=np.arange(4))
+    reader = {"array_file": {"values": "values", "targets": "targets"}}
+    dataset = {"name": "turned", "reader": reader, "path": "turned.npz", "labels": list("9876543210")}
+    shown = ("labels don't fit", "'9' is class 0 of dataset 'turned'", "class 9 of model 'judge'", "'digits'")
+    expect(evaluate(models=[judge()], dataset=dataset), 2, *shown)
+
+
+def test_class_directories_that_are_not_the_models(acme: Path) -> None:
+    dataset = image_folder({"n03000684/a.png": None, "n03888257/b.png": None})
+    shown = ("labels don't fit", "10 classes apart", "dataset 'pictures' has 2 classes", "'digits'")
+    expect(evaluate(models=[image_model()], dataset=dataset), 2, *shown)
+
+
+def test_class_directories_in_place_of_labels_give_a_warning(acme: Path) -> None:
+    dataset = image_folder({f"n0{number}/a.png": None for number in range(10)})
+    ended = evaluate(models=[image_model()], dataset=dataset)
+    assert ended.code == 0, ended.err
+    assert "10 of 10 labels differ" in ended.err
+    assert "class 0 is 'n00' in the one and '0' in the other" in " ".join(ended.err.split())
+
+
 def test_preprocessing_that_does_not_fit_the_input(acme: Path) -> None:
     square = judge(input=[{"name": "image", "dtype": "float32", "shape": [1, 9, 9]}])
     expect(evaluate(models=[square]), 2, "1×8×8", "1×9×9", "preprocess")
