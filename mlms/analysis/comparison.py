@@ -97,19 +97,26 @@ def compare(groups: Sequence[Sequence[Measured]], *, margin: float = MARGIN, for
 def repeat_set(run: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Ids of the repeats that ``run`` was made with, itself among them; ``records`` are all there are.
 
-    Repeats of one evaluation share a group. Where it was repeated again, a number that comes a second time begins the
-    next set.
+    Repeats of one evaluation share a group, and a sweep makes them in the order of their numbers: a number that doesn't
+    rise begins the next sweep. It continues the set before (``--resume`` makes what is missing) where it has none of
+    its numbers, and is a set of its own otherwise. (A sweep that finished only what the set lacked can't be told from
+    one that resumed it.)
     """
     repeat = run.get("repeat")
     if not repeat:
         return [run["id"]]
     alike = [record for record in records if (record.get("repeat") or {}).get("group") == repeat["group"]]
-    sets: list[dict[int, str]] = []
+    sweeps: list[dict[int, str]] = []
     for record in sorted(alike, key=lambda record: (record["started_at"], record["id"])):
         index = record["repeat"]["index"]
-        if not sets or index in sets[-1]:
+        if not sweeps or index <= max(sweeps[-1]):
+            sweeps.append({})
+        sweeps[-1][index] = record["id"]
+    sets: list[dict[int, str]] = []
+    for sweep in sweeps:
+        if not sets or sweep.keys() & sets[-1].keys():
             sets.append({})
-        sets[-1][index] = record["id"]
+        sets[-1] |= sweep
     own = next((found for found in sets if run["id"] in found.values()), {repeat["index"]: run["id"]})
     return list(own.values())
 

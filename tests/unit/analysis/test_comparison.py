@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -223,6 +223,25 @@ def test_flips_that_cancel_are_not_a_difference(made: Any) -> None:
     assert effect.note.startswith("23 samples gained, 23 lost")
 
 
+def test_other_data_under_the_same_ids_is_not_paired() -> None:
+    """Of ten classes every tenth target is the same by chance, so no sample is paired, not even those."""
+    series, right = fixed(np.random.default_rng(0), 300), np.arange(450) % 20 > 0
+    one, other = simulated(series, right), simulated(series, right)
+    assert compare([[one], [other]]).contrasts[0].effects[0].p == 1.0
+    shift = pl.Series(np.arange(450) % 10)
+    shuffled = other.predictions.with_columns(
+        target=pl.col("target") + shift,
+        classes=pl.concat_list(*(pl.col("classes").list.get(i) + shift for i in (0, 1))),
+    )
+    # The metric's own column is paired in the same way; its targets may be anything.
+    named = other.predictions.select("sample", target=pl.lit("one"), top1=pl.Series(right))
+    for predictions, differing in ((shuffled, 405), (named, 450)):
+        effect = compare([[one], [replace(other, predictions=predictions)]]).contrasts[0].effects[0]
+        assert effect.interval is not None
+        assert effect.interval.method == "Newcombe, samples unpaired"
+        assert effect.note.startswith(f"not paired: {differing} of 450 samples with the same id have another target")
+
+
 def test_without_predictions_the_samples_are_taken_for_unpaired(made: Any) -> None:
     files = {"latencies": "latencies.parquet"}
     right, wrong = np.arange(450) % 20 > 0, np.arange(450) % 10 > 0
@@ -362,3 +381,23 @@ def test_repeats_belong_together_until_a_number_comes_again() -> None:
     assert sorted(repeat_set(known[3], known)) == ["4", "5"]
     assert repeat_set(known[5], known) == ["6"]
     assert repeat_set(record("7"), known) == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("indices", "sets"),
+    [
+        ([2, 3, 1, 2, 3], [[0, 1], [2, 3, 4]]),  # the first of a sweep failed, and the next is whole
+        ([2, 3, 1], [[0, 1, 2]]),  # it was resumed
+        ([2, 3, 1, 1, 2, 3], [[0, 1, 2], [3, 4, 5]]),  # and then repeated
+        ([1, 3, 2, 3], [[0, 1], [2, 3]]),  # the first of the second one failed
+        ([1, 2, 3, 2, 3, 1], [[0, 1, 2], [3, 4, 5]]),  # and was resumed
+    ],
+)
+def test_a_sweep_whose_repeats_failed_takes_none_of_the_next(indices: list[int], sets: list[list[int]]) -> None:
+    known = [
+        record(str(start), started_at=str(start), repeat={"index": index, "of": 3, "group": "g"})
+        for start, index in enumerate(indices)
+    ]
+    for members in sets:
+        for member in members:
+            assert sorted(map(int, repeat_set(known[member], known))) == members
