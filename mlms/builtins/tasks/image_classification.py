@@ -103,8 +103,11 @@ def _model_labels(context: Context) -> LabelList | None:
 
 
 def _where(known: LabelList, context: Context) -> str:
-    file = None if context.model is None else context.model.file
-    return known.source if file is None else f"{known.source} in {place_of(file, ('postprocess',))}"
+    model = context.model
+    if model is None or model.file is None:
+        return known.source
+    position = [step.name for step in model.postprocess].index(top_k.COMPONENT.name)
+    return f"{known.source} in {place_of(model.file, ('postprocess', position, top_k.COMPONENT.name, 'labels'))}"
 
 
 def _labels_place(dataset: DatasetAsset) -> Place | None:
