@@ -226,7 +226,7 @@ def test_flips_that_cancel_are_not_a_difference(made: Any) -> None:
 def test_other_data_under_the_same_ids_is_not_paired() -> None:
     """Of ten classes every tenth target is the same by chance, so no sample is paired, not even those."""
     series, right = fixed(np.random.default_rng(0), 300), np.arange(450) % 20 > 0
-    one, other = simulated(series, right), simulated(series, right)
+    one, other = (simulated(series, right, predicted(right), name) for name in "ab")
     assert compare([[one], [other]]).contrasts[0].effects[0].p == 1.0
     shift = pl.Series(np.arange(450) % 10)
     shuffled = other.predictions.with_columns(
