@@ -38,6 +38,7 @@ from mlms.scenarios.sut import (
     offline,
     single_stream,
 )
+from mlms.tracing.storage import writing
 
 __all__ = ["Measurement", "Queries", "Seeds", "measure"]
 
@@ -69,6 +70,7 @@ def measure(
 
     Raises:
         DataError: a query takes more samples than there are.
+        StorageError: the logs can't be written.
     """
     if samples < spec.samples_per_query:
         raise DataError(
@@ -107,7 +109,8 @@ def _system(spec: ScenarioSpec, samples: int, batch_size: int, stack: Stack, rec
 
 
 def _run(system: System, settings: Any, trace: bool, log_directory: Path) -> Clock:
-    log_directory.mkdir(parents=True, exist_ok=True)
+    with writing(log_directory):
+        log_directory.mkdir(parents=True, exist_ok=True)
     logs = loadgen.LogSettings()
     logs.enable_trace = trace
     logs.log_output.outdir = str(log_directory)

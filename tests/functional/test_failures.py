@@ -7,15 +7,18 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
+from fakes.distributions import search_path
 from fakes.manifests import QUICK, judge, manifest, write
-from fakes.program import Ended, mlms
+from fakes.program import Ended, mlms, mlms_process
 
 GOOD = judge("good")
 
@@ -151,7 +154,8 @@ def test_a_truncated_image_that_the_scenario_never_sees_is_named_too(acme: Path)
     large["preprocess"][1] = {"resize": {"size": [600, 600]}}
     ended = evaluate(models=[large], dataset=dataset, preprocessing={"memory_mib": 1})
     expect(ended, 2, "b.png")
-    assert leftovers() == []
+    (kept,) = leftovers()
+    assert kept.endswith(".failed"), "its latencies were measured by then"
 
 
 def test_labels_that_do_not_fit_the_models_classes(acme: Path) -> None:
@@ -258,7 +262,56 @@ def test_a_component_that_raises_is_named_with_its_plugin(
     acme: Path, model: dict[str, Any], changes: dict[str, Any], code: int, shown: list[str]
 ) -> None:
     expect(evaluate(models=[model], **changes), code, *shown)
-    assert [name for name in leftovers() if not name.endswith(".failed.log")] == []
+    assert [name for name in leftovers() if not name.endswith((".failed.log", ".failed"))] == []
+
+
+def test_what_was_measured_is_kept_when_scoring_fails(acme: Path) -> None:
+    ended = evaluate("--json", models=[GOOD], metrics=["stuck"])
+    (kept,) = Path("runs").glob("*.failed")
+    assert ended.data[0]["log"] == str(kept / "log.txt")
+    measured = pl.read_parquet(kept / "latencies.parquet").filter(pl.col("phase") == "measured")
+    assert len(measured) >= QUICK["min_queries"]
+    assert "lost count" in (kept / "log.txt").read_text(encoding="utf-8")
+    listed = mlms("runs", "list", "--output", "runs")
+    assert "there are no runs" in listed.err
+    assert "left out" not in listed.err
+
+
+def test_a_report_that_fails_costs_no_run(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: Any) -> str:
+        raise ArithmeticError("lost count")
+
+    monkeypatch.setattr("mlms.reports.html.render_run", fail)
+    ended = evaluate("--json", models=[GOOD])
+    assert ended.code == 0
+    (run,) = ended.data
+    assert "there is no report.html: a bug in mlms: ArithmeticError: lost count" in run["warnings"]
+    assert "report" not in run["files"]
+    assert not Path(run["path"], "report.html").exists()
+    assert {"latencies", "predictions", "spans"} <= run["files"].keys()
+    assert "report" not in evaluate(models=[GOOD]).out.splitlines()[-1]
+
+
+ODD = os.fsdecode(b"\xff")
+
+
+def test_names_that_are_no_utf_8(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the manifest, the cache, the dataset's folder, an image: Linux takes any bytes."""
+    monkeypatch.setenv("MLMS_CACHE", str(Path(f"cache{ODD}").absolute()))
+    place = Path(f"nu{ODD}")
+    place.mkdir()
+    monkeypatch.chdir(place)
+    shutil.copy("../judge.bin", ".")
+    dataset = image_folder({f"3/{ODD}.png": None, "4/b.png": None})
+    path = manifest(Path(f"m{ODD}.yaml"), models=[image_model()], dataset=dataset, trace={"level": "model"})
+    ended = mlms("eval", path, "--output", "runs", "--json")
+    assert ended.code == 0, ended.err
+    (run,) = ended.data
+    assert run["manifest"]["path"] == r"m\udcff.yaml"
+    assert r"nu\udcff" in run["dataset"]["path"]
+    names = pl.read_parquet(Path(run["path"], "predictions.parquet"))["sample"].to_list()
+    assert sorted(names) == [r"3/\udcff.png", "4/b.png"]
+    assert r"m\udcff.yaml" in Path(run["path"], "report.html").read_text(encoding="utf-8")
 
 
 def test_out_of_memory() -> None:
@@ -344,6 +397,26 @@ def test_a_disk_that_fills_up_while_running(acme: Path, tiny_disk: Path) -> None
     path = manifest(models=[GOOD], scenario={**QUICK, "min_queries": 20000})
     expect(mlms("eval", path, "--output", tiny_disk), 2, "space")
     assert [entry.name for entry in tiny_disk.iterdir() if not entry.name.endswith(".log")] == []
+
+
+def test_a_disk_that_has_no_room_for_the_report(acme: Path, tiny_disk: Path) -> None:
+    """The trial write fits, and so do the files of the run but for the report's 60 KB."""
+    (tiny_disk / "ballast").write_bytes(bytes(30 << 10))
+    ended = mlms("eval", manifest(models=[GOOD]), "--output", tiny_disk)
+    assert ended.code == 0, ended.err
+    (run,) = tiny_disk.glob("*/run.json")
+    assert not (run.parent / "report.html").exists()
+    assert "there is no report.html: can't write here: No space left on device" in run.read_text(encoding="utf-8")
+
+
+def test_a_full_folder_for_temporary_files(acme: Path, tiny_disk: Path) -> None:
+    with suppress(OSError), (tiny_disk / "ballast").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    elsewhere = {"TMPDIR": str(tiny_disk), "PYTHONPATH": search_path(acme)}
+    ended = mlms_process("eval", manifest(models=[GOOD]), "--output", "runs", "--json", **elsewhere)
+    assert ended.code == 0, ended.err
+    assert ended.data[0]["harness"]["null_query_ns"] > 0
 
 
 def test_a_disk_that_is_full_before(acme: Path, tiny_disk: Path) -> None:
