@@ -130,22 +130,29 @@ def _run(system: System, settings: Any, trace: bool, log_directory: Path) -> Clo
 def _interruptible(failure: Failure) -> Iterator[None]:
     """Ctrl-C ends the measurement as an error does: raised at any other place, it would kill LoadGen's threads.
 
-    The second Ctrl-C acts as ever, for a model that doesn't come back.
+    The second Ctrl-C acts as ever, for a model that doesn't come back. So does SIGTERM where it is handled like Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread gets signals
         return
-    usual = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    usual = {signal.SIGINT: signal.getsignal(signal.SIGINT) or signal.default_int_handler}
+    if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
+        usual[signal.SIGTERM] = signal.default_int_handler
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
     def stop(number: int, frame: FrameType | None) -> None:
         failure.error = failure.error or KeyboardInterrupt()
-        signal.signal(signal.SIGINT, usual)
+        restore()
 
-    signal.signal(signal.SIGINT, stop)
+    for number in usual:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
+        restore()
 
 
 def _let_go(indices: Sequence[int]) -> None:
