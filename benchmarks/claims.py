@@ -22,10 +22,13 @@ class Claim:
         return self.value <= self.goal
 
 
-def options(description: str | None, repeats: int) -> argparse.Namespace:
-    """The command line: ``--repeats N`` (1 or more), and ``--help``, which shows ``description``."""
+def options(description: str | None, repeats: int, *, quick: bool = False) -> argparse.Namespace:
+    """The command line: ``--repeats N`` (1 or more), ``--help``, which shows ``description``, and ``--quick`` if so."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=_positive, default=repeats, metavar="N", help=f"default {repeats}")
+    if quick:
+        few = "little of everything, to see that it runs: the figures say nothing"
+        parser.add_argument("--quick", action="store_true", help=few)
     return parser.parse_args()
 
 

@@ -34,7 +34,7 @@ from mlms.manifests.types import ScenarioSpec
 from mlms.progress import Silent
 from mlms.scenarios.loadgen import Seeds, measure
 
-QUERIES = 20_000
+QUERIES, FEW_QUERIES = 20_000, 500
 QUERY_ROUNDS = 5
 ROUND = 4
 """Predictions of the real model in one round."""
@@ -97,11 +97,12 @@ def install(site: Path) -> None:
 
 
 def main() -> int:
-    repeats = options(__doc__, repeats=20).repeats
+    given = options(__doc__, repeats=20, quick=True)
+    queries, rounds = (FEW_QUERIES, 1) if given.quick else (QUERIES, ROUNDS_PER_REPEAT)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        loop, whole, bare = per_query(folder, min(repeats, QUERY_ROUNDS))
-        through_mlms, alone, ratios = real_model(folder, repeats * ROUNDS_PER_REPEAT)
+        loop, whole, bare = per_query(folder, min(given.repeats, QUERY_ROUNDS), queries)
+        through_mlms, alone, ratios = real_model(folder, given.repeats * rounds)
     low, high = interval(ratios)
     table(
         ["", "median"],
@@ -123,21 +124,21 @@ def main() -> int:
     )
 
 
-def per_query(folder: Path, repeats: int) -> tuple[float, float, float]:
+def per_query(folder: Path, repeats: int, queries: int) -> tuple[float, float, float]:
     """Microseconds a query, from the first's start to the last's: the loop's, a whole evaluation's, LoadGen's own."""
-    evaluate = whole_evaluation(folder)
+    evaluate = whole_evaluation(folder, queries)
     loops, wholes, bares = [], [], []
     for _ in range(repeats):
-        loops.append(measured_loop(folder))
+        loops.append(measured_loop(folder, queries))
         wholes.append(evaluate())
-        bares.append(loadgen_alone(folder))
+        bares.append(loadgen_alone(folder, queries))
     return median(loops), median(wholes), median(bares)
 
 
-def measured_loop(folder: Path) -> float:
+def measured_loop(folder: Path, queries: int) -> float:
     batch = {"x": np.zeros((1, 1), dtype=np.float32)}
     measurement = measure(
-        ScenarioSpec("single_stream", QUERIES, 0, 600),
+        ScenarioSpec("single_stream", queries, 0, 600),
         NullPredictor().predict,
         1,
         1,
@@ -151,7 +152,7 @@ def measured_loop(folder: Path) -> float:
     return float(measurement.starts[-1] - measurement.starts[0]) / 1e3 / (len(measurement.starts) - 1)
 
 
-def whole_evaluation(folder: Path) -> Callable[[], float]:
+def whole_evaluation(folder: Path, queries: int) -> Callable[[], float]:
     """One evaluation of the null framework, as a function that gives the microseconds a query of another run."""
     install(folder / "site")
     assets = folder / "assets"
@@ -162,7 +163,7 @@ def whole_evaluation(folder: Path) -> Callable[[], float]:
         "name": "null",
         "model": NULL_MODEL,
         "dataset": {"name": "synthetic", "limit": 1},
-        "scenario": {"type": "single_stream", "min_queries": QUERIES, "min_duration": 0, "max_duration": "10m"},
+        "scenario": {"type": "single_stream", "min_queries": queries, "min_duration": 0, "max_duration": "10m"},
     }
     settings = api.Settings(output=folder / "runs", offline=True)
 
@@ -177,7 +178,7 @@ def whole_evaluation(folder: Path) -> Callable[[], float]:
     return run
 
 
-def loadgen_alone(folder: Path) -> float:
+def loadgen_alone(folder: Path, count: int) -> float:
     """The peer: LoadGen's single stream with a callback that reads a clock and answers."""
     starts: list[int] = []
 
@@ -187,7 +188,7 @@ def loadgen_alone(folder: Path) -> float:
 
     settings = loadgen.TestSettings()
     settings.scenario, settings.mode = loadgen.TestScenario.SingleStream, loadgen.TestMode.PerformanceOnly
-    settings.min_query_count, settings.min_duration_ms = QUERIES, 0
+    settings.min_query_count, settings.min_duration_ms = count, 0
     settings.single_stream_expected_latency_ns = 10_000
     logs = loadgen.LogSettings()
     logs.enable_trace = False

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+NOT_PAIRED = "no samples in common to pair"
+
+
 def accuracy_effect(baseline: Measured, other: Measured) -> Iterator[Effect]:
     """The difference of each metric that both report; percentages in percentage points, higher taken for better."""
     ours = {metric["name"]: metric for metric in baseline.record["metrics"] if metric["value"] is not None}
@@ -33,30 +36,37 @@ def _effect(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], frames: tuple[pl.DataFrame, pl.DataFrame] | None
 ) -> Effect:
     if ours["unit"] == PERCENT:
-        paired = frames and _paired(ours, theirs, frames)
-        if paired:
+        paired = _paired(ours, theirs, frames) if frames else NOT_PAIRED
+        if isinstance(paired, Effect):
             return paired
         if all(metric_interval(side["value"], PERCENT, side["samples"]) for side in (ours, theirs)):
             shares = [(side["value"] / 100, side["samples"]) for side in (ours, theirs)]
             found = newcombe(shares[0], shares[1])
             interval = Interval(100 * found.low, 100 * found.high, found.confidence, found.method)
             verdict: Verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not distinguishable"
-            return _difference(ours, theirs, interval, None, verdict, "no samples in common to pair")
+            return _difference(ours, theirs, interval, None, verdict, paired)
     return _difference(ours, theirs, None, None, "unknown", "no figures by sample to take an interval from")
 
 
 def _paired(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], frames: tuple[pl.DataFrame, pl.DataFrame]
-) -> Effect | None:
+) -> Effect | str:
+    """The effect over the samples that both runs answered, or why they aren't paired."""
     from mlms.analysis.paired import mcnemar, pair, scores
 
     sides = [scores(frame, side["name"], side["value"]) for frame, side in zip(frames, (ours, theirs), strict=True)]
     if sides[0] is None or sides[1] is None:
-        return None
+        return NOT_PAIRED
     pairing = pair(sides[0], sides[1])
     common = len(pairing.base)
     if not common:
-        return None
+        return NOT_PAIRED
+    if pairing.other_targets:
+        # Those with equal targets aren't the same samples either: of ten classes, every tenth is equal by chance.
+        return (
+            f"not paired: {pairing.other_targets:,} of {common:,} samples with the same id have another target, so the"
+            " runs used other data"
+        )
     differences = pairing.other - pairing.base
     found = paired_mean_interval(differences)
     interval = Interval(100 * found.low, 100 * found.high, found.confidence, found.method)

@@ -44,7 +44,7 @@ class OutputAgreement:
 def agreement(
     answers: Answers, reference: Answers, *, atol: float = ATOL, rtol: float = RTOL
 ) -> tuple[OutputAgreement, ...]:
-    """Each output beside the reference's of the same name, or of the same place where the names differ.
+    """Each output beside the reference's of the same name; those that only one side has, by their place among these.
 
     Elements that are not a number, or infinite, agree where both are the same.
 
@@ -57,14 +57,13 @@ def agreement(
 
 
 def _pairs(answers: Answers, reference: Answers) -> Sequence[tuple[str, str]]:
-    if answers.keys() == reference.keys():
-        return [(name, name) for name in answers]
     if len(answers) != len(reference):
         raise InputError(
             f"it has the outputs {', '.join(answers)}, and the reference {', '.join(reference)}",
             hint="compare models with the same outputs",
         )
-    return list(zip(answers, reference, strict=True))
+    others = iter([name for name in reference if name not in answers])
+    return [(name, name if name in reference else next(others)) for name in answers]
 
 
 def _output(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -35,6 +36,7 @@ def blocks(count: int) -> int:
     return -(-count // block_length(count))
 
 
+@cache
 def expanded(confidence: float, blocks: int) -> float:
     """The share of the resamples to take between the ends of an interval, so that it has ``confidence``, where two
     series of so many ``blocks`` each are set against one another.

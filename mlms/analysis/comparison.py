@@ -12,7 +12,7 @@ from typing import Any
 from mlms.analysis.accuracy import accuracy_effect
 from mlms.analysis.effects import MARGIN, Effect
 from mlms.analysis.measured import Measured
-from mlms.analysis.settings import Setting, differing, environment, settings
+from mlms.analysis.settings import Setting, differing, environments, same_environment, settings
 from mlms.analysis.speed import Speed, latency_effects, throughput_effect
 from mlms.errors import InputError
 from mlms.runs.summary import UNSTEADY
@@ -39,7 +39,7 @@ class Contrast:
     effects: tuple[Effect, ...]
     settings: tuple[Setting, ...]
     environment: tuple[Setting, ...]
-    same_fingerprint: bool
+    same_environment: bool
     notes: tuple[str, ...]
     """What keeps these two from being told apart properly."""
 
@@ -81,7 +81,7 @@ def compare(groups: Sequence[Sequence[Measured]], *, margin: float = MARGIN, for
             )
     records = [group[0].record for group in groups]
     labels = _labels(records)
-    notes = [*_mismatches(records, labels, force), *_fingerprints(records, labels)]
+    notes = [*_mismatches(records, labels, force), *_environments(records, labels)]
     speeds = [Speed.of(group, seed) for seed, group in enumerate(groups)]
     subjects = tuple(_subject(label, group, speed) for label, group, speed in zip(labels, groups, speeds, strict=True))
     contrasts = tuple(
@@ -97,19 +97,26 @@ def compare(groups: Sequence[Sequence[Measured]], *, margin: float = MARGIN, for
 def repeat_set(run: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Ids of the repeats that ``run`` was made with, itself among them; ``records`` are all there are.
 
-    Repeats of one evaluation share a group. Where it was repeated again, a number that comes a second time begins the
-    next set.
+    Repeats of one evaluation share a group, and a sweep makes them in the order of their numbers: a number that doesn't
+    rise begins the next sweep. It continues the set before (``--resume`` makes what is missing) where it has none of
+    its numbers, and is a set of its own otherwise. (A sweep that finished only what the set lacked can't be told from
+    one that resumed it.)
     """
     repeat = run.get("repeat")
     if not repeat:
         return [run["id"]]
     alike = [record for record in records if (record.get("repeat") or {}).get("group") == repeat["group"]]
-    sets: list[dict[int, str]] = []
+    sweeps: list[dict[int, str]] = []
     for record in sorted(alike, key=lambda record: (record["started_at"], record["id"])):
         index = record["repeat"]["index"]
-        if not sets or index in sets[-1]:
+        if not sweeps or index <= max(sweeps[-1]):
+            sweeps.append({})
+        sweeps[-1][index] = record["id"]
+    sets: list[dict[int, str]] = []
+    for sweep in sweeps:
+        if not sets or sweep.keys() & sets[-1].keys():
             sets.append({})
-        sets[-1][index] = record["id"]
+        sets[-1] |= sweep
     own = next((found for found in sets if run["id"] in found.values()), {repeat["index"]: run["id"]})
     return list(own.values())
 
@@ -129,12 +136,10 @@ def _mismatches(records: Sequence[Mapping[str, Any]], labels: Sequence[str], for
     return found
 
 
-def _fingerprints(records: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[str]:
+def _environments(records: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[str]:
     """One sentence when the runs come from different environments."""
     others = [
-        label
-        for record, label in zip(records[1:], labels[1:], strict=True)
-        if record["environment"]["fingerprint"] != records[0]["environment"]["fingerprint"]
+        label for record, label in zip(records[1:], labels[1:], strict=True) if not same_environment(record, records[0])
     ]
     if not others:
         return []
@@ -204,12 +209,11 @@ def _contrast(
                     "comes from its repeats together, not from one of them" if together else "needs --repeat 3 or more"
                 )
                 notes.append(f"a series is not steady: a verdict on its speed {mend}")
-    machines = environment(baseline), environment(other)
     return Contrast(
         label,
         tuple(effects),
         differing(settings(baseline), settings(other)),
-        differing(*machines),
-        baseline["environment"]["fingerprint"] == other["environment"]["fingerprint"],
+        differing(*environments(baseline, other)),
+        same_environment(baseline, other),
         tuple(notes),
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from mlms.tracing import attributes
 
 if TYPE_CHECKING:
     from mlms.tracing.observations import Counter
@@ -16,28 +21,36 @@ def summarize_counters(counters: Sequence[Counter], window: tuple[int, int]) -> 
     """The record's ``counters``: for each series its range and last value in ``window`` (from start to end, Unix ns).
 
     Of a sum these are its rates a second, from one sample to the next, and ``increase`` is what it rose by in the
-    window, interpolated at its ends (null for a gauge). A series without a sample in the window is left out.
+    window, interpolated at its ends (null for a gauge). Samples that are no finite numbers count as none. A series
+    without a sample in the window, or with figures that a float can't hold, is left out.
     """
     found = []
-    for counter in counters:
-        values = gauge_in(counter, window) if counter.kind == "gauge" else rates_in(counter, window)
-        values = values[np.isfinite(values)]
-        if len(values):
-            found.append(
-                {
-                    "name": counter.name,
-                    "unit": counter.unit,
-                    "kind": counter.kind,
-                    "attributes": dict(counter.attributes),
-                    "samples": len(values),
-                    "min": float(values.min()),
-                    "median": float(np.median(values)),
-                    "max": float(values.max()),
-                    "last": float(values[-1]),
-                    "increase": _increase(counter, window) if counter.kind == "sum" else None,
-                }
-            )
+    for counter in map(_known, counters):
+        gauge = counter.kind == "gauge"
+        values = gauge_in(counter, window) if gauge else rates_in(counter, window)
+        if not len(values):
+            continue
+        with np.errstate(over="ignore"):
+            figures = {
+                "min": float(values.min()),
+                "median": float(np.median(values)),
+                "max": float(values.max()),
+                "last": float(values[-1]),
+                "increase": None if gauge else _increase(counter, window),
+            }
+        if all(figure is None or math.isfinite(figure) for figure in figures.values()):
+            about = {"name": counter.name, "unit": counter.unit, "kind": counter.kind}
+            plain = json.loads(attributes.dumps(counter.attributes))
+            found.append({**about, "attributes": plain, "samples": len(values), **figures})
     return found
+
+
+def _known(counter: Counter) -> Counter:
+    """The same without samples that are no finite numbers, which no record can hold."""
+    finite = np.isfinite(counter.value)
+    if finite.all():
+        return counter
+    return replace(counter, time_ns=counter.time_ns[finite], value=counter.value[finite])
 
 
 def gauge_in(counter: Counter, window: tuple[int, int]) -> npt.NDArray[np.float64]:
@@ -49,7 +62,8 @@ def rates_in(counter: Counter, window: tuple[int, int]) -> npt.NDArray[np.float6
     """Rates a second from one sample to the next, of the pairs whose time the window has a part of."""
     times = counter.time_ns
     part = (times[:-1] < window[1]) & (times[1:] > window[0]) & (np.diff(times) > 0)
-    return np.diff(counter.value)[part] / np.diff(times)[part] * 1e9
+    with np.errstate(over="ignore"):
+        return np.diff(counter.value)[part] / np.diff(times)[part] * 1e9
 
 
 def _increase(counter: Counter, window: tuple[int, int]) -> float:

@@ -18,8 +18,9 @@ Verdict = Literal["better", "worse", "not distinguishable", "unknown"]
 class Effect:
     """A metric of a subject against the baseline's: a ratio (other / baseline) or a difference (other - baseline).
 
-    ``verdict`` is "unknown" where there is no interval. A ratio is better or worse where its whole interval lies
-    beyond the margin around 1; a difference of accuracies where its test says so at the 5% level.
+    ``verdict`` is "unknown" where there is no interval, or none to be trusted: ``note`` says why in a word. A ratio is
+    better or worse where its whole interval lies beyond the margin around 1; a difference of accuracies where its test
+    says so at the 5% level.
     """
 
     metric: str

@@ -16,20 +16,33 @@ SAME = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What two runs scored on the samples that both answered: arrays of one order, shape (samples,)."""
+    """What two runs scored on the samples that both answered: arrays of one order, shape (samples,).
+
+    ``other_targets`` counts those that had another target in the other run: there, one id stands for two samples.
+    """
 
     base: npt.NDArray[np.float64]
     other: npt.NDArray[np.float64]
+    other_targets: int
 
 
 def pair(base: pl.DataFrame, other: pl.DataFrame) -> Pairing:
-    """Match scores by sample id; both frames have the columns sample and score."""
+    """Match scores by sample id; both frames are as ``scores`` gives them."""
     joined = base.join(other, on="sample", how="inner", suffix="_other").sort("sample")
-    return Pairing(joined["score"].to_numpy(), joined["score_other"].to_numpy())
+    return Pairing(joined["score"].to_numpy(), joined["score_other"].to_numpy(), _other_targets(joined))
+
+
+def _other_targets(joined: pl.DataFrame) -> int:
+    if not {"target", "target_other"} <= set(joined.columns):
+        return 0
+    ours, theirs = joined["target"], joined["target_other"]
+    return joined.height if ours.dtype != theirs.dtype else int(ours.ne_missing(theirs).sum())
 
 
 def scores(predictions: pl.DataFrame, metric: str, recorded: float) -> pl.DataFrame | None:
-    """Each sample's contribution (0 to 1) to a percentage: columns sample and score; None where it can't be told.
+    """Each sample's contribution (0 to 1) to a percentage: columns sample and score, and target where there is one.
+
+    None where it can't be told.
 
     ``topK`` is whether the target is among the first K of ``classes``; any other metric is a column of its own name, if
     the task describes one. Their mean has to give the recorded figure (percent), or they aren't what it was made of.
@@ -38,10 +51,13 @@ def scores(predictions: pl.DataFrame, metric: str, recorded: float) -> pl.DataFr
     schema = predictions.schema
     if top and schema.get("classes") == pl.List(pl.Int64) and schema.get("target") == pl.Int64 and "sample" in schema:
         found = predictions.filter(pl.col("target").is_not_null()).select(
-            "sample", score=pl.col("classes").list.head(int(top[1])).list.contains(pl.col("target")).cast(pl.Float64)
+            "sample",
+            "target",
+            score=pl.col("classes").list.head(int(top[1])).list.contains(pl.col("target")).cast(pl.Float64),
         )
     elif "sample" in schema and metric in schema and (schema[metric].is_numeric() or schema[metric] == pl.Boolean):
-        found = predictions.select("sample", score=pl.col(metric).cast(pl.Float64)).drop_nulls()
+        kept = [name for name in ("sample", "target") if name in schema]
+        found = predictions.select(*kept, score=pl.col(metric).cast(pl.Float64)).drop_nulls(["sample", "score"])
     else:
         return None
     mean = found["score"].mean()

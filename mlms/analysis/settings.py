@@ -39,9 +39,29 @@ def settings(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**dict(flat(evaluation, without=_DESCRIPTIVE)), **made_with}
 
 
-def environment(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The machine and its software, flattened, without what changes by itself."""
-    return dict(flat(record.get("environment") or {}, without=_VOLATILE))
+def environments(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The machines of two runs and their software, flattened, without what changes by itself.
+
+    A run's packages are those that mlms itself uses and its framework's, which is left out where the other run has
+    another framework: ``settings`` tells them apart.
+    """
+    distributions = [(record.get("framework") or {}).get("distribution") for record in (one, other)]
+    left_out = {f"packages.{name}" for name in distributions} if distributions[0] != distributions[1] else set()
+    ours, theirs = (
+        {key: value for key, value in flat(record.get("environment") or {}, without=_VOLATILE) if key not in left_out}
+        for record in (one, other)
+    )
+    return ours, theirs
+
+
+def same_environment(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two runs were made on one machine with one set of software, whatever their frameworks and variables."""
+    ours, theirs = (
+        {key: value for key, value in found.items() if not key.startswith("variables.")}
+        | {"memory_bytes": round((found.get("memory_bytes") or 0) / 2**30)}
+        for found in environments(one, other)
+    )
+    return ours == theirs
 
 
 def differing(baseline: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Setting, ...]:

@@ -109,7 +109,8 @@ def _ratio(
     # What varies between runs of an unsteady series, within one of them nothing tells.
     blind = not (baseline.repeated and other.repeated) and not (baseline.steady and other.steady)
     verdict = "unknown" if interval is None or blind else ratio_verdict(interval, higher_is_better, margin)
-    yield Effect(metric, unit, ours, theirs, "ratio", theirs / ours, interval, None, verdict)
+    note = "not steady" if blind else ""
+    yield Effect(metric, unit, ours, theirs, "ratio", theirs / ours, interval, None, verdict, note)
 
 
 def _label(record: Mapping[str, Any]) -> str:

@@ -61,13 +61,16 @@ def where_time_goes(
         InputError: there is no such run, or it has no layers in its trace.
         StorageError: the run is damaged or not whole.
     """
-    from mlms.analysis.across_stack.overview import overview
+    from mlms.analysis.across_stack.overview import NOT_MEASURED, overview
     from mlms.analysis.across_stack.trace import read_trace
+    from mlms.executor.roof import obstacle
 
     opened = as_run(run, output)
     trace = read_trace(opened)
     trace.need("layer")
-    return overview(trace, find_roof(opened, measure, progress), top)
+    roof = find_roof(opened, measure, progress)
+    no_roof = obstacle(opened.record, load_plugins()) if roof is None else None
+    return overview(trace, roof, top, no_roof or NOT_MEASURED)
 
 
 def find_roof(run: Run, measure: bool = True, progress: Progress | None = None) -> Roof | None:

@@ -146,13 +146,13 @@ def find_peak(
     Raises:
         MlmsError: the manifest has no peak to find, or a probe failed.
     """
-    from mlms.executor.peak import PRECISION, Peak, largest_valid, searched_parameter
+    from mlms.executor.peak import PRECISION, Peak, largest_valid, search_of
 
-    parameter, start = searched_parameter(plan(manifest, overrides=overrides, assets=assets))
+    search = search_of(plan(manifest, overrides=overrides, assets=assets))
     probes: list[Probe] = []
 
     def valid(value: float) -> bool:
-        load = [*overrides, f"scenario.{parameter}={value}"]
+        load = [*overrides, f"scenario.{search.parameter}={value}"]
         probe = _probe(
             value,
             evaluate(
@@ -165,8 +165,9 @@ def find_peak(
         return probe.valid
 
     precision = PRECISION if precision is None else precision
-    found = largest_valid(valid, start, precision=precision, whole=parameter == "samples_per_query")
-    return Peak(parameter, found, precision, tuple(probes))
+    whole = search.parameter == "samples_per_query"
+    found = largest_valid(valid, search.start, precision=precision, whole=whole, least=search.least)
+    return Peak(search.parameter, found, precision, search.least, search.below, tuple(probes))
 
 
 def _probe(value: float, results: Results) -> Probe:

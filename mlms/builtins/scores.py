@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlms.errors import DataError
+from mlms.errors import DataError, ModelError
 from mlms.hooks import Classification
 
 
@@ -37,6 +37,12 @@ def scores_of(prediction: Any) -> npt.NDArray[np.floating[Any]]:
             hint="check the model's task and its postprocess steps",
         )
     return scores if scores.dtype.kind == "f" else scores.astype(np.float32)
+
+
+def refuse_nan(scores: npt.NDArray[np.floating[Any]]) -> None:
+    """Raise ModelError where a score is not a number: such scores have no order."""
+    if np.isnan(scores).any():
+        raise ModelError("the model's class scores hold NaN", hint="try dtype float32, and check the preprocess steps")
 
 
 def best_classes(scores: npt.NDArray[np.floating[Any]], k: int) -> npt.NDArray[np.intp]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
@@ -84,14 +87,15 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Evaluate and profile machine-learning models described in YAML.
 
-    Exit codes: 0 all is well, 1 an evaluation failed, 2 bad input, 130 interrupted.
+    Exit codes: 0 all is well, 1 an evaluation failed, 2 bad input, 130 interrupted (Ctrl-C, SIGTERM).
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The ``mlms`` program."""
     try:
-        cli.main(args=list(arguments) if arguments is not None else None, prog_name="mlms", standalone_mode=False)
+        with _ended_by_sigterm():
+            cli.main(args=list(arguments) if arguments is not None else None, prog_name="mlms", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -103,3 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MlmsError as error:
         click.secho(f"error: {error}", err=True, fg="red")
         sys.exit(error.exit_code)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM, which schedulers and service managers send, ends a command as Ctrl-C does: with everything put away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread gets signals
+        return
+    usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +26,7 @@ from rich.progress import (
 from mlms.progress import Advance, Silent
 
 DRAW_INTERVAL_S = 0.1
+WORTH_A_LINE_S = 10.0
 
 
 def results_console() -> Console:
@@ -38,7 +40,7 @@ def messages_console() -> Console:
 
 
 class TerminalProgress:
-    """Progress bars on a terminal, one line a finished task in a log, warnings in both.
+    """Progress bars on a terminal, a line for each finished task that took long in a log, warnings in both.
 
     The display has no thread of its own: it is drawn when the work reports, so that it doesn't run beside a
     measurement.
@@ -50,7 +52,16 @@ class TerminalProgress:
     @contextmanager
     def task(self, description: str, total: int | None = None, unit: str = "items") -> Iterator[Advance]:
         if not self._console.is_terminal:
-            yield _ignore
+            done, began = 0, monotonic()
+
+            def count(amount: int) -> None:
+                nonlocal done
+                done += amount
+
+            yield count
+            if monotonic() - began >= WORTH_A_LINE_S:
+                counted = f"{done:,} {unit}, " if done and unit != "bytes" else ""
+                self._console.print(f"{_escape(description)}: {counted}{monotonic() - began:.0f} s", soft_wrap=True)
             return
         with Progress(*_columns(total, unit), console=self._console, transient=True, auto_refresh=False) as progress:
             task = progress.add_task(description, total=total)
@@ -72,10 +83,6 @@ class TerminalProgress:
 
 def progress(quiet: bool) -> TerminalProgress | Silent:
     return Silent() if quiet else TerminalProgress()
-
-
-def _ignore(amount: int) -> None:
-    pass
 
 
 def _escape(text: str) -> str:

@@ -96,7 +96,7 @@ def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
         out.print(failures_table(failures))
     for run in runs:
         click.echo(f"run    {run.path}")
-    if len(runs) == 1:
+    if len(runs) == 1 and "report" in runs[0].record["files"]:
         click.echo(f"report {runs[0].path / 'report.html'}")
 
 

@@ -55,7 +55,7 @@ def command(
     def tell(probe: Probe) -> None:
         if not quiet:
             known = " (finished before)" if probe.resumed else ""
-            click.echo(f"{probe.value:g}: {'valid' if probe.valid else 'invalid'}{known}", err=True)
+            click.echo(f"{probe.value:g}: {'; '.join(probe.problems) or 'valid'}{known}", err=True)
 
     try:
         with redirect_stdout(sys.stderr):  # what a model prints must not mix with results
@@ -85,7 +85,7 @@ def _show(peak: Peak) -> None:
     out = console.results_console()
     out.print(peak_table(asdict(peak)))
     if peak.value is None:
-        click.echo(f"no {peak.parameter} that was tried is valid")
+        click.echo(f"no {peak.parameter} from {peak.least:g} on that was tried is valid; {peak.below}")
     else:
         click.echo(f"peak   {peak.parameter} {peak.value:g}, within {peak.precision:.0%}")
         found = next((probe.run for probe in peak.probes if probe.value == peak.value and probe.run is not None), None)

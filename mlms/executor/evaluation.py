@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import chain
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -55,13 +54,12 @@ class Steps:
 
 
 def execute(evaluation: Evaluation, plan: Plan, session: Session, conditions: Conditions) -> Outcome:
-    """Run one evaluation. Its run directory is whole; on any error, and on Ctrl-C, there is none."""
+    """Run one evaluation. Its run directory is whole. Ctrl-C leaves none, an error what has been measured by then."""
     started = datetime.now(timezone.utc)
     run_id = new_run_id(evaluation.name, evaluation.digest, started)
-    kept: Path | None = None
+    directory: RunDirectory | None = None
     try:
         with RunDirectory.create(session.output, run_id) as directory:
-            kept = directory.failed_log
             try:
                 _execute(evaluation, plan, session, conditions, directory, started)
             except Exception:
@@ -72,7 +70,7 @@ def execute(evaluation: Evaluation, plan: Plan, session: Session, conditions: Co
             evaluation,
             error=error,
             traceback=None if isinstance(error, MlmsError) else traceback.format_exc(),
-            log=kept if kept is not None and kept.is_file() else None,
+            log=None if directory is None else directory.kept_log,
             repeat=conditions.repeat,
         )
     recording.tell(
@@ -128,10 +126,12 @@ def _execute(
                 shallowest, *deeper = passes.levels()
                 first = passes.run(shallowest, logs, step)
                 warmed_up, measurement, region = first.warmed_up, first.measurement, first.region
+                # At once, so that a failure of what follows doesn't lose it.
+                directory.write_latencies(recording.latency_frame(evaluation, warmed_up, measurement))
                 if warmed_up.steady is False:
                     warnings.add("the predictions were not steady by the end of the warm-up")
                 with step("harness"):
-                    cost = harness_cost(evaluation, loaded)
+                    cost = harness_cost(evaluation, loaded, folder, warnings.keep)
                 cost = cost and cost.beside(median_latency(evaluation.scenario, measurement))
                 if cost is not None and cost.warning is not None:
                     warnings.keep(cost.warning)
@@ -141,6 +141,8 @@ def _execute(
                     taken = resources(region, model, loaded, evaluation.batch_size, answered, energy)
                 with step("score"):
                     scores = score(evaluation, bound, loaded, measurement.outputs, model.predict, total, progress)
+                if scores.doubt is not None:
+                    warnings.add(scores.doubt)
                 others = []
                 for level in deeper:
                     with step(f"profile_{level}"):
@@ -148,7 +150,6 @@ def _execute(
                 described = model.describe()
                 runtime = bound.framework.describe()
             with step("record"):
-                directory.write_latencies(recording.latency_frame(evaluation, warmed_up, measurement))
                 if scores.predictions:
                     directory.write_predictions(scores.predictions)
         measured = [first, *others]
@@ -193,5 +194,4 @@ def _execute(
                 warnings=tuple(warnings.messages),
             )
         )
-    directory.write_record(record)
-    recording.write_report(record, directory)
+    directory.write_record(recording.with_report(record, directory, warnings))

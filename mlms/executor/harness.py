@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from mlms.errors import StorageError
 from mlms.executor.measuring import batch_of, seeds_of
 from mlms.hooks.types import Batch, Outputs
 from mlms.manifests.types import Evaluation, ScenarioSpec
@@ -52,8 +53,14 @@ class HarnessCost:
         return replace(self, share_of_median=share, warning=warning)
 
 
-def harness_cost(evaluation: Evaluation, loaded: Sequence[Prepared]) -> HarnessCost | None:
-    """Run the evaluation's scenario for a moment without the model; None in accuracy mode, which times nothing."""
+def harness_cost(
+    evaluation: Evaluation, loaded: Sequence[Prepared], folder: Path, warn: Callable[[str], None]
+) -> HarnessCost | None:
+    """Run the evaluation's scenario for a moment without the model; None in accuracy mode, which times nothing.
+
+    LoadGen's logs of it go to ``folder`` meanwhile. Where they can't be written that is a warning: the figure is a
+    remark on what has been measured already.
+    """
     spec = evaluation.scenario
     if spec.mode == "accuracy":
         return None
@@ -67,7 +74,8 @@ def harness_cost(evaluation: Evaluation, loaded: Sequence[Prepared]) -> HarnessC
         max_queue_delay=0.0,  # asked for, and so no cost of the harness
         trace_log=False,
     )
-    with TemporaryDirectory(prefix="mlms-harness-") as folder:
+    logs = folder / "harness"
+    try:
         measurement = measure(
             quick,
             _nothing,
@@ -76,10 +84,15 @@ def harness_cost(evaluation: Evaluation, loaded: Sequence[Prepared]) -> HarnessC
             lambda positions: batch_of(loaded, positions),
             expected_ns=EXPECTED_NS * (evaluation.batch_size if spec.type == "offline" else 1),
             seeds=seeds_of(evaluation),
-            log_directory=Path(folder),
+            log_directory=logs,
             progress=Silent(),
             region=nullcontext(),
         )
+    except StorageError as error:
+        warn(f"what the harness costs is not known: {error.message}")
+        return None
+    finally:
+        shutil.rmtree(logs, ignore_errors=True)
     if spec.type == "offline":
         return HarnessCost(measurement.duration_s * 1e9 / len(measurement.starts))
     return HarnessCost(measurement.loadgen.percentiles[50.0])

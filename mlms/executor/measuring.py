@@ -64,10 +64,11 @@ def run_scenario(
     log_directory: Path,
     progress: Progress,
     region: AbstractContextManager[object],
+    at: str = "",
 ) -> tuple[Measurement, Seeds]:
     """Measure under the evaluation's scenario, its random streams those given or derived from the evaluation's seed.
 
-    ``total`` is the number of samples of the dataset, of which ``loaded`` are at hand.
+    ``total`` is the number of samples of the dataset, of which ``loaded`` are at hand; ``at`` is for the display.
     """
     spec = evaluation.scenario
     seeds = seeds_of(evaluation)
@@ -82,6 +83,7 @@ def run_scenario(
         log_directory=log_directory,
         progress=progress,
         region=region,
+        at=at,
         tail_needs=queries_needed(spec.target_latency_percentile),
         prime=evaluation.warmup != 0,
         checkpoint=model.checkpoint,

@@ -18,7 +18,7 @@ import numpy as np
 
 from mlms.executor.loading import LoadedModel
 from mlms.executor.measuring import run_scenario
-from mlms.executor.observing import observed, prediction_spans, recorded_spans
+from mlms.executor.observing import Predicted, observed, prediction_spans, recorded_spans
 from mlms.executor.profiling import profiled, replayed
 from mlms.executor.warming import WarmUp, warm_up
 from mlms.hooks.components import Components
@@ -65,16 +65,23 @@ class Pass:
 
     def spans(self, evaluation: Evaluation) -> Iterator[SpanTable]:
         """The predictions and what is below them, as far down as this pass went."""
+        warmed_up, measured = self.warmed_up, self.measurement
+        predicted = (
+            Predicted(warmed_up.starts, warmed_up.ends, np.full(len(warmed_up.starts), evaluation.batch_size)),
+            Predicted(measured.starts, measured.ends, measured.sizes),
+        )
         if self.deep:
-            yield from recorded_spans(self.recorder, self.steps)
+            yield from recorded_spans(self.recorder, self.steps, predicted)
         elif depth(self.level) >= depth("model") and self.steps[0][0].trace_id is not None:
-            (warming_up, _), (measuring, _) = self.steps
-            yield prediction_spans(warming_up, evaluation, self.warmed_up.starts, self.warmed_up.ends)
-            yield prediction_spans(measuring, evaluation, self.measurement.starts, self.measurement.ends)
+            for (step, _), those in zip(self.steps, predicted, strict=True):
+                yield prediction_spans(step, evaluation.model.name, those)
 
     def figures(self, shallowest: Pass) -> dict[str, Any]:
-        """The record's line on it. ``overhead`` is what its median prediction takes more than the shallowest's."""
-        mine, theirs = (float(np.median(one.measurement.ends - one.measurement.starts)) for one in (self, shallowest))
+        """The record's line on it. ``overhead`` is what its median prediction takes more than the shallowest's, among
+        those of the batch size that most of the shallowest have.
+        """
+        size = int(np.bincount(shallowest.measurement.sizes).argmax())
+        mine, theirs = (one.measurement.median_ns(size) for one in (self, shallowest))
         return {
             "level": self.level,
             "predictions": len(self.measurement.starts),
@@ -112,6 +119,7 @@ class Passes:
     def run(self, level: str, logs: Path, step: MakeStep) -> Pass:
         """Warm up and measure at ``level``, with the profilers on that this level has."""
         evaluation, model = self.evaluation, self.model
+        at = f" at level {level}" if self.tracing.enabled and evaluation.trace.leveled else ""
         folder = self.folder / level
         folder.mkdir()
         recorder, region = Recorder(folder), MeasuredRegion(evaluation.execution.gc, self.context.worker_pid)
@@ -121,14 +129,14 @@ class Passes:
             ) as on,
             observed(level, model, self.some, self.tracing, recorder) as deep,
         ):
-            with step("warm_up", **{LEVEL: level}) as warming_up:
+            with self.progress.task(f"warming up{at}"), step("warm_up", **{LEVEL: level}) as warming_up:
                 began = perf_counter_ns()
                 warmed_up = warm_up(evaluation, model, self.loaded)
             log.info("warm-up: %d predictions, steady: %s", len(warmed_up.starts), warmed_up.steady)
             with step("measure", **{LEVEL: level}) as measuring:
                 steps = ((warming_up, began), (measuring, perf_counter_ns()))
                 measurement, seeds = run_scenario(
-                    evaluation, model, self.loaded, self.total, warmed_up.expected_ns, logs, self.progress, region
+                    evaluation, model, self.loaded, self.total, warmed_up.expected_ns, logs, self.progress, region, at
                 )
         replayed(on, lambda: model.predict(self.some), recorder)
         return Pass(level, warmed_up, measurement, seeds, steps, region, recorder, deep)

@@ -6,13 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlms.analysis.latency import queries_needed
 from mlms.errors import InputError
+from mlms.executor.measuring import least_queries
 from mlms.manifests.types import Plan
 
 SEARCHED = {"server": "target_qps", "multi_stream": "samples_per_query"}
 """What is searched in which scenario."""
 PRECISION = 0.05
 DIGITS = 4
+CHANCE = 1.15
+"""Arrivals are random: at so many times the rate that a number of queries needs on average they are there in time."""
 MOST_STEPS = 30
 """Doublings or halvings before the search gives up: a factor of a billion."""
 
@@ -32,16 +36,31 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The largest valid ``value`` of ``parameter``, within ``precision``; None where none was valid."""
+    """The largest valid ``value`` of ``parameter``, within ``precision``; None where none from ``least`` on was valid.
+
+    ``below`` says why no smaller one was tried.
+    """
 
     parameter: str
     value: float | None
     precision: float
+    least: float
+    below: str
     probes: tuple[Probe, ...] = field(default=())
 
 
-def searched_parameter(plan: Plan) -> tuple[str, float]:
-    """What to search in a plan and where to begin.
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to search, where to begin, and the smallest value that can be tried, with the reason."""
+
+    parameter: str
+    start: float
+    least: float
+    below: str
+
+
+def search_of(plan: Plan) -> Search:
+    """What to search in a plan.
 
     Raises:
         InputError: it isn't one evaluation of a scenario that has a peak, with a bound on its latency.
@@ -57,14 +76,23 @@ def searched_parameter(plan: Plan) -> tuple[str, float]:
         raise InputError(f"there is no peak to find in {spec.type}, {spec.mode} mode", hint=hint)
     if spec.target_latency is None:
         raise InputError("without a target latency any load is valid", hint="set scenario.target_latency")
-    if spec.type == "server":
-        assert spec.target_qps is not None, "the manifest has seen to it"
-        return "target_qps", spec.target_qps
-    return "samples_per_query", spec.samples_per_query
+    if spec.type == "multi_stream":
+        return Search("samples_per_query", spec.samples_per_query, 1, "a query is of one sample at least")
+    assert spec.target_qps is not None, "the manifest has seen to it"
+    queries = max(least_queries(spec, 0), queries_needed(spec.target_latency_percentile))
+    least = float(f"{CHANCE * queries / spec.max_duration:.{DIGITS}g}")
+    below = (
+        f"{queries} queries take longer than max_duration ({spec.max_duration:g} s) at a lower rate: raise "
+        "scenario.max_duration to try one"
+    )
+    return Search("target_qps", max(spec.target_qps, least), least, below)
 
 
-def largest_valid(valid: Callable[[float], bool], start: float, *, precision: float, whole: bool) -> float | None:
-    """The largest value that is ``valid``: doubled or halved from ``start`` until bracketed, then bisected.
+def largest_valid(
+    valid: Callable[[float], bool], start: float, *, precision: float, whole: bool, least: float = 0
+) -> float | None:
+    """The largest value from ``least`` on that is ``valid``: doubled or halved from ``start`` until bracketed, then
+    bisected.
 
     Ends where the bracket's ends are within ``precision`` of one another (``whole`` numbers: or neighbours). Values
     have few digits and follow from the answers alone, so that a search that is repeated asks the same ones.
@@ -88,10 +116,10 @@ def largest_valid(valid: Callable[[float], bool], start: float, *, precision: fl
                 return low
         elif low is not None:
             value = _rounded(low * 2, whole)
-        elif whole and value <= 1:
+        elif value <= least or (whole and value <= 1):
             return None
         else:
-            value = _rounded(value / 2, whole)
+            value = max(_rounded(value / 2, whole), least)
     return low
 
 

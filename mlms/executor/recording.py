@@ -18,6 +18,7 @@ import mlms
 from mlms.analysis.coincidence import coincidences
 from mlms.analysis.latency import summarize
 from mlms.analysis.published import judged
+from mlms.errors import MlmsError
 from mlms.executor.binding import Bound
 from mlms.executor.conditions import Conditions
 from mlms.executor.harness import HarnessCost
@@ -37,6 +38,7 @@ from mlms.runs.run import Run
 from mlms.scenarios.loadgen import Measurement, Queries, Seeds
 from mlms.tracing.clock import unix_ns
 from mlms.tracing.otlp import ExportReport, endpoint_from_environment, send
+from mlms.tracing.utf8 import storable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -135,7 +137,7 @@ def build_record(run: Finished) -> dict[str, Any]:
     """The content of ``run.json``."""
     evaluation, measurement, weights = run.evaluation, run.measurement, run.weights
     model, framework, dataset, plan = evaluation.model, evaluation.framework, evaluation.dataset, run.plan
-    return {
+    record = {
         "kind": "run",
         "schema_version": SCHEMA_VERSION,
         "id": run.id,
@@ -223,6 +225,7 @@ def build_record(run: Finished) -> dict[str, Any]:
         "warnings": list(run.warnings),
         "files": {kind: name for kind, name in FILES.items() if kind not in _absent(run)},
     }
+    return storable(record)  # type: ignore[no-any-return]
 
 
 def _absent(run: Finished) -> Sequence[str]:
@@ -285,14 +288,27 @@ def _cold_start(conditions: Conditions) -> dict[str, Any] | None:
     return {"runs": runs, "median": {key: median(run[key] for run in runs) for key in runs[0]}} if runs else None
 
 
-def write_report(record: Mapping[str, Any], directory: RunDirectory) -> None:
+def with_report(record: dict[str, Any], directory: RunDirectory, warnings: Warnings) -> dict[str, Any]:
+    """Write the report. Where that fails the record goes without, and with a warning: the run itself is whole."""
+    try:
+        _write_report(record, directory)
+    except Exception as error:
+        said = error.message if isinstance(error, MlmsError) else f"a bug in mlms: {type(error).__name__}: {error}"
+        log.warning("the report failed", exc_info=True)
+        warnings.add(f"there is no report.html: {said}")
+        files = {kind: name for kind, name in record["files"].items() if kind != "report"}
+        return record | {"files": files, "warnings": storable(warnings.messages)}
+    return record
+
+
+def _write_report(record: dict[str, Any], directory: RunDirectory) -> None:
     """Render ``report.html`` from what the directory holds."""
     from mlms.analysis.across_stack.overview import overview_if_any
     from mlms.executor.roof import roof_of
     from mlms.manifests.places import cache_folder
     from mlms.reports.html import render_run
 
-    run = Run(directory.path)
+    run = Run(directory.path, record)
     found = run.predictions if "predictions" in record["files"] else None
     seen = overview_if_any(run, roof_of(record, cache_folder()))
     layers = None if seen is None else seen.data

@@ -37,18 +37,34 @@ def roof_of(
     if way is None:
         return None
     known = known_roof(environment, way, cache)
-    if known is not None or components is None or progress is None:
+    if known is not None or components is None or progress is None or obstacle(record, components) is not None:
         return known
-    evaluated = record["evaluation"].get("framework") or {}
-    name: str | None = evaluated.get("component")
+    here = describe_environment([record["framework"]["distribution"]])
+    framework = _framework(record, components)
+    assert isinstance(framework, MeasuresRoof), "else there is an obstacle"
+    return _measured(framework, way, here, cache, progress).roof
+
+
+def obstacle(record: Mapping[str, Any], components: Components) -> str | None:
+    """What keeps a run's roof from being measured here, in words; None where nothing does."""
+    way, environment, name = way_of(record), record["environment"], record["framework"]["name"]
+    if way is None:
+        return "where this model ran isn't told, so what that machine can do at most can't be measured"
+    if not isinstance(_framework(record, components), MeasuresRoof):
+        return f"{name} has no way to measure what a machine can do at most"
     distribution = record["framework"]["distribution"]
     here = describe_environment([distribution])
     if machine(here) != machine(environment) or here["packages"].get(distribution) != way.version:
-        return None
+        return f"'mlms analyze RUN' measures them, once, on the machine of this run and with its {name} {way.version}"
+    return None
+
+
+def _framework(record: Mapping[str, Any], components: Components) -> Framework | None:
+    name = (record["evaluation"].get("framework") or {}).get("component")
     if name is None or name not in components.frameworks:
         return None
-    framework = make(components.frameworks.get(name), {}, _CONTEXT)
-    return _measured(framework, way, here, cache, progress).roof if isinstance(framework, MeasuresRoof) else None
+    framework: Framework = make(components.frameworks.get(name), {}, _CONTEXT)
+    return framework
 
 
 def measure_roofs(

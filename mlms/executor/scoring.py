@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlms.errors import ModelError
 from mlms.executor.binding import Bound
 from mlms.hooks.blame import blaming
-from mlms.hooks.types import Metric, Outputs
-from mlms.manifests.types import Evaluation
+from mlms.hooks.types import Dataset, Metric, NamesClasses, Outputs
+from mlms.manifests.types import DatasetAsset, Evaluation
 from mlms.metrics.published import beside_published
 from mlms.pipeline.preparation import Prepared, prepare_ahead, stack
 from mlms.pipeline.stages import apply
@@ -29,6 +29,8 @@ class Scores:
     predictions: tuple[Mapping[str, Any], ...]
     reason: str | None
     """Why no accuracy is reported; None when it is."""
+    doubt: str | None = None
+    """What the task warns of; None where model and dataset fit."""
 
 
 def why_no_accuracy(evaluation: Evaluation) -> str | None:
@@ -60,10 +62,12 @@ def score(
     predictions: list[Any] = []
     targets: list[Any] = []
     labelled = 0
+    doubt: str | None = None
     with progress.task("scoring", total=total, unit="samples") as advance:
         for sample, output in _answers(evaluation, bound, loaded, measured, predict, total):
             if not rows:
-                bound.task.check({name: [value] for name, value in output.items()}, evaluation.dataset)
+                outputs = {name: [value] for name, value in output.items()}
+                doubt = bound.task.check(outputs, _with_found_labels(evaluation.dataset, bound.dataset))
             value = next(iter(output.values())) if len(output) == 1 else output
             prediction = apply(bound.postprocess, value, sample.id)
             described = bound.task.describe(prediction)
@@ -80,13 +84,18 @@ def score(
             _update(bound, predictions, targets)
     rows.sort(key=lambda row: row["index"])
     if not labelled:
-        return Scores((), tuple(rows), f"dataset '{evaluation.dataset.name}' has no labels")
+        return Scores((), tuple(rows), f"dataset '{evaluation.dataset.name}' has no labels", doubt)
     published = evaluation.model.published if evaluation.limit is None else ()
     metrics = tuple(
         beside_published(name, _compute(name, metric), metric.unit, labelled, evaluation.dataset.name, published)
         for name, metric in bound.metrics.items()
     )
-    return Scores(metrics, tuple(rows), None)
+    return Scores(metrics, tuple(rows), None, doubt)
+
+
+def _with_found_labels(asset: DatasetAsset, dataset: Dataset) -> DatasetAsset:
+    found = dataset.classes if isinstance(dataset, NamesClasses) else None
+    return asset if asset.labels is not None or found is None else replace(asset, labels=found)
 
 
 def split(outputs: Outputs, position: int) -> dict[str, Any]:

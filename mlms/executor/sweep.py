@@ -42,7 +42,7 @@ def sweep(plan: Plan, session: Session, finished: Mapping[tuple[str, int | None]
         except Exception as error:
             yield Outcome(evaluation, error=error, traceback=traceback.format_exc(), repeat=repeat)
         except KeyboardInterrupt:
-            remove_abandoned(session.output, keep_logs=False)
+            remove_abandoned(session.output, keep_any=False)
             raise
 
 
@@ -85,4 +85,4 @@ def _execute_in_child(evaluation: Evaluation, plan: Plan, conditions: Conditions
 def _failed_log(evaluation: Evaluation, session: Session) -> Path | None:
     """The log that a process left when it died."""
     logs = remove_abandoned(session.output)
-    return next((log for log in logs if evaluation.digest[:8] in log.name), None)
+    return next((log for log in logs if evaluation.digest[:8] in str(log.relative_to(session.output))), None)

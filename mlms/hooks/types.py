@@ -107,13 +107,15 @@ class Task:
 
     ``metrics`` are computed when the manifest names none. ``describe(prediction)`` flattens one prediction into the
     columns of ``predictions.parquet`` (plain values and lists of them only). ``check(outputs, dataset)`` raises
-    DataError when a model's outputs don't fit the dataset's labels; it is called once, with the first batch's.
+    DataError when a model's outputs don't fit the dataset's labels, and gives a sentence to warn the user with where it
+    only has doubts; it is called once, with the first batch's. Labels that a reader found (``NamesClasses``) stand in
+    for those that the asset doesn't declare.
     """
 
     name: str
     metrics: tuple[str, ...]
     describe: Callable[[Any], Mapping[str, Any]]
-    check: Callable[[Outputs, DatasetAsset], None]
+    check: Callable[[Outputs, DatasetAsset], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,16 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """A dataset that may have this too: class names that it found in its files, where the asset declares no labels."""
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """In the order of the indices that are its samples' targets; None where it found no names."""
+        ...
 
 
 @runtime_checkable

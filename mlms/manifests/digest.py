@@ -57,6 +57,12 @@ def digest_of(evaluation: Evaluation, data_path: str | None) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def same_bytes(one: Weights, other: Weights) -> bool:
+    """Whether two weights are known to be the same file's; a digest may be given by its first digits only."""
+    ours, theirs = _bytes_of(one), _bytes_of(other)
+    return ours is not None and theirs is not None and (ours.startswith(theirs) or theirs.startswith(ours))
+
+
 def _bytes_of(file: Weights) -> str | None:
     return sha256_of(file.file) if file.file is not None and file.file.is_file() else file.sha256
 

@@ -14,7 +14,7 @@ from mlms.errors import DocumentError, InputError, Place, Problem
 from mlms.manifests import overrides as changes
 from mlms.manifests.assets import Origin, dataset_asset, model_asset, step, weights
 from mlms.manifests.catalog import Catalog
-from mlms.manifests.digest import digest_of, evaluation_data
+from mlms.manifests.digest import digest_of, evaluation_data, same_bytes
 from mlms.manifests.durations import seconds
 from mlms.manifests.names import suggestion
 from mlms.manifests.reader import Document
@@ -146,7 +146,9 @@ class _Resolver:
             framework = self.catalog.framework(model.framework.name)
         if (other := value("weights")) is not None:
             source = replace(model.source, weights=weights(other, self.origin, *pointer("weights")))
-            model = replace(model, source=source)
+            # What was published for the asset's weights says nothing of others.
+            published = model.published if same_bytes(model.source.weights, source.weights) else ()
+            model = replace(model, source=source, published=published)
         dataset, limit, data_path = self.dataset(value("dataset"), pointer("dataset"))
         if dataset.task not in (None, model.task):
             fitting = [e.name for e in self.catalog.entries("dataset") if e.task in (None, model.task)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -64,6 +65,10 @@ def scenario_spec(
     if shortest > longest:
         at_most = f"max_duration ({longest:g} s)"
         fail(laid_over_at, f"min_duration ({shortest:g} s) is more than {at_most}", "raise max_duration")
+    if rules.get("target_qps", math.inf) < 1 / longest:
+        # LoadGen looks at the time, and Ctrl-C is heard, only when it issues a query.
+        message = f"'target_qps' of {rules['target_qps']:g} is less than one query in max_duration ({longest:g} s)"
+        fail(at("target_qps"), message, f"give it {1 / longest:g} or more, or raise max_duration")
     batching = rules.get("dynamic_batching", {})
     return ScenarioSpec(
         type=kind,

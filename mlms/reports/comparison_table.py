@@ -52,5 +52,7 @@ def _effects(contrast: Mapping[str, Any], before_interval: str) -> ConsoleRender
     for line in comparison.lines(contrast):
         change = Text(line.change.replace(" [", f"{before_interval}["))
         verdict = Text(line.verdict, style=STYLES[line.verdict])
+        if line.verdict == "unknown" and line.note:
+            verdict.append(f" ({line.note})")
         table.add_row(Text(plain(line.metric)), Text(line.baseline), Text(line.value), change, verdict)
     return table

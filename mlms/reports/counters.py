@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from mlms.reports.axes import Axis, Tick
@@ -77,7 +78,7 @@ def counter_lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             continue
         values = (
             min(entry["min" if gauge else key] for entry in entries),
-            sorted(entry[key] for entry in entries)[len(entries) // 2],
+            median(entry[key] for entry in entries),
             max(entry["max" if gauge else key] for entry in entries),
         )
         low, middle, high = (_figure(value, factor) for value in values)

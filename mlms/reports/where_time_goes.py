@@ -35,10 +35,12 @@ def notes(data: Mapping[str, Any]) -> Iterator[str]:
     if left_out:
         yield f"Not shown: {' and '.join(left_out)}."
     if roof is None:
-        yield "No bounds yet: 'mlms analyze RUN' on the machine of this run measures it, once, and shows them."
+        yield f"No bounds: {data['no_roof']}."
     else:
         slowest = roof["bandwidths"][-1][1]
         yield f"Bound: {scaled(roof['flops_per_s'])}FLOP/s and, from memory, {scaled(slowest)}B/s, as measured."
+        if data["bound_ns"] is None:
+            yield "No bounds: FLOPs and bytes of these layers aren't known, or only for another batch size."
         if any(row["gap"] is not None and row["gap"] < 1 for row in data["types"]):
             yield "Faster than its bound: it was measured on a busy machine; repeat 'mlms doctor --roofline'."
     if data["measured"]:

@@ -14,10 +14,11 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlms.errors import DocumentError, FetchError, InputError
+from mlms.errors import DocumentError, FetchError, InputError, StorageError
 from mlms.runs import record as run_record
-from mlms.runs.partial import LOG, claim, failed_log, partial
+from mlms.runs.partial import LATENCIES, LOG, SCRATCH, claim, failed, keep, partial
 from mlms.tracing.storage import writing
+from mlms.tracing.utf8 import storable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mlms.tracing.counters import CounterTable
     from mlms.tracing.spans import SpanTable, StoredSpans
 
-LATENCIES = "latencies.parquet"
 PREDICTIONS = "predictions.parquet"
 SPANS = "spans.parquet"
 COUNTERS = "counters.parquet"
@@ -77,23 +77,22 @@ class RunDirectory:
         Raises:
             StorageError: ``root`` can't be written.
         """
+        self.kept_log: Path | None = None  # that of a run that failed
         with writing(root):
             root.mkdir(parents=True, exist_ok=True)
             for candidate in chain([run_id], (f"{run_id}-{number}" for number in count(2))):
                 self.id = candidate
                 self.final = root / candidate
                 self.path = partial(self.final)
-                if self.final.exists():
-                    continue
                 lock = claim(self.path)
-                if lock is not None:
+                if lock is None:
+                    continue
+                # Only who holds the hidden place makes a final one of it, so what isn't there now will not come.
+                if not (self.final.exists() or failed(self.final).exists()):
                     self._lock = lock
                     return
-
-    @property
-    def failed_log(self) -> Path:
-        """Where the log of a failed run is kept."""
-        return failed_log(self.final)
+                self.path.rmdir()
+                os.close(lock)
 
     @classmethod
     @contextmanager
@@ -101,7 +100,8 @@ class RunDirectory:
         """A directory that is complete when the context ends, and gone if an exception ends it.
 
         What ``logging`` is told under the name "mlms", from INFO on, goes to its log file meanwhile. Where it ends with
-        an error that is not plainly the input's or the network's, that log stays as ``failed_log``.
+        an error, ``partial.keep`` keeps all that there is once latencies are written; before that the log, unless the
+        error is plainly the input's or the network's.
 
         Raises:
             StorageError: a file can't be written.
@@ -116,9 +116,10 @@ class RunDirectory:
                 directory.path.rename(directory.final)
             directory.path = directory.final
         except BaseException as error:
-            if isinstance(error, Exception) and not isinstance(error, (InputError, FetchError)):
+            if isinstance(error, Exception):
                 with suppress(OSError):  # the error that is on its way matters more
-                    (directory.path / LOG).replace(directory.failed_log)
+                    log = not isinstance(error, (InputError, FetchError))
+                    directory.kept_log = keep(directory.path, directory.final, log)
             shutil.rmtree(directory.path, ignore_errors=True)
             raise
         finally:
@@ -162,18 +163,18 @@ class RunDirectory:
         parquet.write(latencies.select(pl.col(name).cast(kind) for name, kind in schema.items()), self.path / LATENCIES)
 
     def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write one row a sample; all rows have the same columns."""
+        """Write one row a sample; all rows have the same columns. Names of files may be no UTF-8."""
         import polars as pl
 
         from mlms.tracing import parquet
 
-        parquet.write(pl.DataFrame(list(rows), infer_schema_length=None), self.path / PREDICTIONS)
+        parquet.write(pl.DataFrame([storable(row) for row in rows], infer_schema_length=None), self.path / PREDICTIONS)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A folder on the same disk for what memory can't hold; gone afterwards."""
         with writing(self.path):
-            folder = Path(tempfile.mkdtemp(prefix=".scratch-", dir=self.path))
+            folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self.path))
         try:
             yield folder
         finally:
@@ -192,9 +193,14 @@ class RunDirectory:
         counters.write(self.path / COUNTERS)
 
     def write_report(self, html: str) -> None:
-        """Write the HTML report."""
-        with writing(self.path / REPORT):
-            (self.path / REPORT).write_text(html, "utf-8")
+        """Write the HTML report; whole, or not at all."""
+        report = self.path / REPORT
+        try:
+            with writing(report):
+                report.write_text(html, "utf-8")
+        except StorageError:
+            report.unlink(missing_ok=True)  # gives its space back to what matters more
+            raise
 
     @contextmanager
     def _log(self) -> Iterator[None]:

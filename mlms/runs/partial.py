@@ -13,6 +13,9 @@ from pathlib import Path
 
 PARTIAL = ".partial"
 LOG = "log.txt"
+LATENCIES = "latencies.parquet"
+SCRATCH = ".scratch-"
+FAILED = ".failed"
 FAILED_LOG = ".failed.log"
 
 
@@ -24,6 +27,28 @@ def partial(final: Path) -> Path:
 def failed_log(final: Path) -> Path:
     """Where the log of a run is kept that failed before ``final`` was whole."""
     return final.with_name(final.name + FAILED_LOG)
+
+
+def failed(final: Path) -> Path:
+    """Where a run is kept that was measured and failed before ``final`` was whole."""
+    return final.with_name(final.name + FAILED)
+
+
+def keep(path: Path, final: Path, log: bool = True) -> Path | None:
+    """Keep what an unfinished directory has: all of it once there are latencies, else the log, if ``log``.
+
+    Returns:
+        The log that was kept, None where there is none.
+
+    Raises:
+        OSError: it can't be moved.
+    """
+    if (path / LATENCIES).is_file():
+        for scratch in path.glob(f"{SCRATCH}*"):
+            shutil.rmtree(scratch)
+        kept = path.rename(failed(final)) / LOG
+        return kept if kept.is_file() else None
+    return (path / LOG).replace(failed_log(final)) if log and (path / LOG).is_file() else None
 
 
 def claim(path: Path) -> int | None:
@@ -50,8 +75,9 @@ def claim(path: Path) -> int | None:
     return lock
 
 
-def remove_abandoned(root: Path, keep_logs: bool = True) -> list[Path]:
-    """Remove the unfinished directories below ``root`` whose processes are dead; returns the logs that are kept.
+def remove_abandoned(root: Path, keep_any: bool = True) -> list[Path]:
+    """Remove the unfinished directories below ``root`` whose processes are dead, but for what ``keep`` keeps of them;
+    returns the logs that are kept.
 
     One that is being written is left alone, and so is one that can't be removed.
     """
@@ -64,10 +90,12 @@ def remove_abandoned(root: Path, keep_logs: bool = True) -> list[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(path, lock):
-                if keep_logs and (path / LOG).is_file():
-                    final = path.with_name(path.name.removeprefix(".").removesuffix(PARTIAL))
-                    kept.append((path / LOG).replace(failed_log(final)))
-                shutil.rmtree(path)
+                final = path.with_name(path.name.removeprefix(".").removesuffix(PARTIAL))
+                log = keep(path, final) if keep_any else None
+                if log is not None:
+                    kept.append(log)
+                if path.exists():
+                    shutil.rmtree(path)
         except OSError:
             continue
         finally:

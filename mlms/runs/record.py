@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,15 @@ FILE = "run.json"
 SCHEMA_VERSION = 1
 
 _SLUG_LENGTH = 48
-_NEEDED: Mapping[str, type] = {"id": str, "name": str, "digest": str, "started_at": str, "metrics": list}
-"""What listing and searching rely on. The whole schema was held against the record when it was written."""
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
 
 
 def new_run_id(name: str, digest: str, started_at: datetime) -> str:
@@ -61,7 +69,7 @@ def read(directory: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise StorageError(f"can't read this: {error.strerror}", place=Place(file)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StorageError(f"this record is damaged: {error}", place=Place(file), hint="repeat the run") from error
     if not isinstance(record, dict) or record.get("kind") != "run":
         raise StorageError("this is not the record of a run", place=Place(file), hint="its 'kind' must be 'run'")
@@ -74,11 +82,50 @@ def read(directory: Path) -> dict[str, Any]:
             place=Place(file),
             hint=f"upgrade mlms, or open it with {writer}" if newer else f"repeat the run, or open it with {writer}",
         )
-    wrong = [key for key, kind in _NEEDED.items() if not isinstance(record.get(key), kind)]
+    wrong = ", ".join(repr(key) for key in _misshapen(record))
     if wrong:
         raise StorageError(
-            f"this record is damaged: without a proper {', '.join(repr(key) for key in wrong)}",
-            place=Place(file),
-            hint="repeat the run",
+            f"this record is damaged: without a proper {wrong}", place=Place(file), hint="repeat the run"
         )
     return record
+
+
+def _misshapen(record: Mapping[str, Any]) -> Iterator[str]:
+    """The keys below which the record isn't of the schema's shape: types, and keys that must be there.
+
+    What reads a record relies on that. The whole schema was held against it when it was written; doing that again would
+    take most of the time of listing hundreds of runs.
+    """
+    run = _definitions()["run"]
+    for key, schema in run["properties"].items():
+        if not _fits(record[key], schema) if key in record else key in run["required"]:
+            yield key
+
+
+def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    if "$ref" in schema:
+        schema = _definitions()[schema["$ref"].rpartition("/")[2]]
+    kinds = schema.get("type", ())
+    if kinds and not any(_is(value, kind) for kind in ((kinds,) if isinstance(kinds, str) else kinds)):
+        return False
+    if isinstance(value, list):
+        return all(_fits(item, schema["items"]) for item in value) if "items" in schema else True
+    if not isinstance(value, dict):
+        return True
+    known, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
+    if not all(key in value for key in schema.get("required", ())):
+        return False
+    return all(_fits(item, known.get(key, others)) for key, item in value.items()) if known or others else True
+
+
+def _is(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, _TYPES[kind]) or (kind == "integer" and isinstance(value, float) and value.is_integer())
+
+
+@cache
+def _definitions() -> Mapping[str, Any]:
+    from mlms.manifests.schema import schema
+
+    return schema("run")["$defs"]  # type: ignore[no-any-return]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlms.runs import record as run_record
-from mlms.runs.directory import COUNTERS, LATENCIES, PREDICTIONS, SPANS
+from mlms.runs.directory import COUNTERS, PREDICTIONS, SPANS
+from mlms.runs.partial import LATENCIES
 from mlms.runs.summary import Row, summary_rows
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ class Run:
         StorageError: ``path`` is no whole run directory, or one that this version can't read.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, record: dict[str, Any] | None = None) -> None:
+        """``record`` is given where it is not written yet."""
         self.path = Path(path)
-        self.record: dict[str, Any] = run_record.read(self.path)
+        self.record: dict[str, Any] = run_record.read(self.path) if record is None else record
 
     @property
     def id(self) -> str:

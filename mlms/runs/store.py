@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from mlms.errors import Place, StorageError, UnknownNameError
+from mlms.runs.partial import FAILED
 from mlms.runs.record import FILE
 from mlms.runs.run import Run
 
@@ -18,13 +19,13 @@ _MOST_NAMED = 5
 def scan(root: Path) -> tuple[list[Run], list[StorageError]]:
     """All runs, newest first, and what is wrong with each directory that should be one but isn't whole.
 
-    A folder that doesn't exist holds no runs. Hidden directories are those of runs being written.
+    A folder that doesn't exist holds no runs. Runs that are being written and those that failed are left out.
 
     Raises:
         StorageError: ``root`` can't be read.
     """
     try:
-        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        folders = sorted(path for path in root.iterdir() if _may_be_run(path))
     except FileNotFoundError:
         return [], []
     except OSError as error:
@@ -38,6 +39,10 @@ def scan(root: Path) -> tuple[list[Run], list[StorageError]]:
             problems.append(problem)
     found.sort(key=lambda run: (run.record["started_at"], run.id), reverse=True)
     return found, problems
+
+
+def _may_be_run(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".") and not path.name.endswith(FAILED)
 
 
 def runs(root: Path) -> Iterator[Run]:

@@ -110,16 +110,28 @@ def _device(record: Mapping[str, Any]) -> list[Row]:
     facts = (record.get("model") or {}).get("describe", {})
     if "device" not in facts:
         return []
-    environment = record.get("environment") or {}
-    gpus: Sequence[Mapping[str, Any]] = environment.get("gpus", ())
     if str(facts["device"]) == "cpu":
-        hardware = environment.get("cpu", {}).get("model") or ""
+        hardware = ((record.get("environment") or {}).get("cpu") or {}).get("model") or ""
     else:
-        _, _, number = str(facts["device"]).partition(":")
-        index = int(number) if number.isdecimal() else 0
-        hardware = gpus[index]["name"] if index < len(gpus) else ""
+        hardware = str((gpu_of(record) or {}).get("name", ""))
     value = ", ".join(str(facts[key]) for key in ("device", "dtype") if facts.get(key))
     return [Row("device", value, hardware)]
+
+
+def gpu_of(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The GPU "cuda:N" that a run used; None where that can't be told.
+
+    N counts the GPUs as CUDA shows them to the process, in the framework's own list where it gives one. The machine's
+    list knows nothing of CUDA_VISIBLE_DEVICES, so that under it only GPUs that are all alike are told by it.
+    """
+    environment = record.get("environment") or {}
+    shown = ((record.get("framework") or {}).get("describe") or {}).get("gpus")
+    gpus: Sequence[Mapping[str, Any]] = shown or environment.get("gpus") or ()
+    if not shown and "CUDA_VISIBLE_DEVICES" in (environment.get("variables") or {}):
+        return gpus[0] if len({gpu["name"] for gpu in gpus}) == 1 else None
+    _, _, number = str(record["model"]["describe"]["device"]).partition(":")
+    index = int(number) if number.isdecimal() else 0
+    return gpus[index] if index < len(gpus) else None
 
 
 def format_duration(nanoseconds: float | None) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlms.errors import Place, StorageError
+
 FILE = "mlperf_log_detail.txt"
 
 _PERCENTILE = re.compile(r"result_([0-9.]+)_percentile(_per_query)?_latency_ns")
@@ -43,10 +45,14 @@ class LoadGenResult:
 
 
 def read(directory: Path, kind: str, target_percentile: float) -> LoadGenResult:
-    """The result in LoadGen's log directory of a scenario ``kind`` whose tail is ``target_percentile``."""
+    """The result in LoadGen's log directory of a scenario ``kind`` whose tail is ``target_percentile``.
+
+    Raises:
+        StorageError: the log is cut off. LoadGen itself doesn't notice that it couldn't write.
+    """
     values: dict[str, Any] = {}
     reasons, errors = [], []
-    for line in (directory / FILE).read_text("utf-8", errors="replace").splitlines():
+    for line in _lines(directory / FILE):
         if not line.startswith(":::MLLOG "):
             continue
         entry = json.loads(line.removeprefix(":::MLLOG "))
@@ -57,6 +63,9 @@ def read(directory: Path, kind: str, target_percentile: float) -> LoadGenResult:
             errors.append(str(entry["value"]))
     per_query = "_per_query" if kind == "multi_stream" else None
     found = {match: value for key, value in values.items() if (match := _PERCENTILE.fullmatch(key))}
+    mode = values.get("effective_test_mode")
+    if mode is None or (mode == "PerformanceOnly" and not found):
+        raise _cut_off(directory / FILE)
     ours, tail = ("_query", target_percentile) if per_query else ("", 99.0)
     bounds = {tail: values.get("early_stopping_latency_ms"), target_percentile: values.get("early_stopping_latency_ss")}
     if per_query:
@@ -84,4 +93,22 @@ def read(directory: Path, kind: str, target_percentile: float) -> LoadGenResult:
         rate=next(((float(values[key]), unit) for key, unit in _RATES if key in values), None),
         scheduled_rate=values.get("result_scheduled_samples_per_sec"),
         more_needed=int(more[1]) if more else None,
+    )
+
+
+def _lines(log: Path) -> list[str]:
+    try:
+        text = log.read_text("utf-8", errors="replace")
+    except OSError as error:
+        raise _cut_off(log) from error
+    if not text.endswith("\n"):
+        raise _cut_off(log)
+    return text.splitlines()
+
+
+def _cut_off(log: Path) -> StorageError:
+    return StorageError(
+        "LoadGen's log is incomplete; is the disk full?",
+        place=Place(log),
+        hint="free some space, or choose another disk with --output or MLMS_RUNS",
     )

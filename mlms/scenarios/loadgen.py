@@ -38,6 +38,7 @@ from mlms.scenarios.sut import (
     offline,
     single_stream,
 )
+from mlms.tracing.storage import writing
 
 __all__ = ["Measurement", "Queries", "Seeds", "measure"]
 
@@ -54,6 +55,7 @@ def measure(
     log_directory: Path,
     progress: Progress,
     region: AbstractContextManager[object],
+    at: str = "",
     tail_needs: int = 1,
     prime: bool = False,
     checkpoint: Checkpoint | None = None,
@@ -61,13 +63,14 @@ def measure(
     """Run a scenario over ``samples`` loaded samples, which ``stack`` makes batches of.
 
     ``expected_ns`` is the latency to expect of one prediction; LoadGen plans with it and does not judge by it. Its logs
-    are left in ``log_directory``. ``region`` is entered just before LoadGen starts and left right after. ``tail_needs``
-    is the number of queries that the scenario's percentile takes. With ``prime`` each worker of ``server`` predicts
-    once beforehand. ``checkpoint`` is called after each prediction, outside of its timing. Whatever ``predict`` raised
-    is raised again once LoadGen has wound up.
+    are left in ``log_directory``. ``region`` is entered just before LoadGen starts and left right after; ``at`` is what
+    the display says beside the scenario. ``tail_needs`` is the number of queries that the scenario's percentile takes.
+    With ``prime`` each worker of ``server`` predicts once beforehand. ``checkpoint`` is called after each prediction,
+    outside of its timing. Whatever ``predict`` raised is raised again once LoadGen has wound up.
 
     Raises:
         DataError: a query takes more samples than there are.
+        StorageError: the logs can't be written.
     """
     if samples < spec.samples_per_query:
         raise DataError(
@@ -75,7 +78,8 @@ def measure(
             hint="lower scenario.samples_per_query, or raise preprocessing.memory_mib where it is the bound",
         )
     settings = loadgen_settings(spec, expected_ns, batch_size, seeds)
-    with progress.task(f"measuring {spec.type}", total=None, unit="predictions") as advance:
+    shown = f"measuring {spec.type}{at} (at most {spec.max_duration:g} s)"
+    with progress.task(shown, total=None, unit="predictions") as advance:
         failure = Failure(hold=spec.type == "server" and spec.mode == "performance")
         serving: AbstractContextManager[None] = nullcontext()
         if spec.type == "server":
@@ -105,7 +109,8 @@ def _system(spec: ScenarioSpec, samples: int, batch_size: int, stack: Stack, rec
 
 
 def _run(system: System, settings: Any, trace: bool, log_directory: Path) -> Clock:
-    log_directory.mkdir(parents=True, exist_ok=True)
+    with writing(log_directory):
+        log_directory.mkdir(parents=True, exist_ok=True)
     logs = loadgen.LogSettings()
     logs.enable_trace = trace
     logs.log_output.outdir = str(log_directory)
@@ -125,22 +130,29 @@ def _run(system: System, settings: Any, trace: bool, log_directory: Path) -> Clo
 def _interruptible(failure: Failure) -> Iterator[None]:
     """Ctrl-C ends the measurement as an error does: raised at any other place, it would kill LoadGen's threads.
 
-    The second Ctrl-C acts as ever, for a model that doesn't come back.
+    The second Ctrl-C acts as ever, for a model that doesn't come back. So does SIGTERM where it is handled like Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread gets signals
         return
-    usual = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    usual = {signal.SIGINT: signal.getsignal(signal.SIGINT) or signal.default_int_handler}
+    if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
+        usual[signal.SIGTERM] = signal.default_int_handler
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
     def stop(number: int, frame: FrameType | None) -> None:
         failure.error = failure.error or KeyboardInterrupt()
-        signal.signal(signal.SIGINT, usual)
+        restore()
 
-    signal.signal(signal.SIGINT, stop)
+    for number in usual:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
+        restore()
 
 
 def _let_go(indices: Sequence[int]) -> None:

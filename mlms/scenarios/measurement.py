@@ -67,8 +67,19 @@ class Measurement:
         return not self.problems
 
     @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """How many samples each prediction had."""
+        return np.array([len(positions) for positions in self.answered], dtype=np.int64)
+
+    @property
     def samples(self) -> int:
-        return sum(len(positions) for positions in self.answered)
+        return int(self.sizes.sum())
+
+    def median_ns(self, size: int) -> float:
+        """The median of the predictions of so many samples; of all where there are none of so many."""
+        chosen = self.sizes == size
+        times = self.ends - self.starts
+        return float(np.median(times[chosen] if chosen.any() else times))
 
     @property
     def duration_s(self) -> float:

@@ -6,6 +6,7 @@ collector. Here each attempt has a deadline, and all attempts together have a bu
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from mlms.tracing.spans import Spans
 
 __all__ = ["BUDGET_SECONDS", "METRICS", "ExportReport", "endpoint_from_environment", "send", "send_counters"]
+
+log = logging.getLogger("mlms")
 
 BUDGET_SECONDS = 2.0
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
@@ -95,12 +98,14 @@ def _send(
     budget: float,
     advance: Callable[[int], None] | None,
 ) -> ExportReport:
+    shown = (endpoint or endpoint_from_environment(signal) or "").rpartition("@")[2]
     try:
-        address = collector(endpoint, signal)
+        return _sent(encoded, collector(endpoint, signal), budget, advance)
     except ValueError as error:
-        shown = (endpoint or endpoint_from_environment(signal) or "").rpartition("@")[2]
         return ExportReport(shown, 0, f"{signal.things} were not sent: {error}")
-    return _sent(encoded, address, budget, advance)
+    except Exception as error:  # a bug, here or in a library: what was measured is worth more than its export
+        log.exception("sending %s failed", signal.things)
+        return ExportReport(shown, 0, f"{signal.things} were not sent: {type(error).__name__}: {error}")
 
 
 def _sent(

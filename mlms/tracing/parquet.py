@@ -23,7 +23,7 @@ def write(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = 
     Raises:
         StorageError: the place can't be written (missing, read-only, full).
     """
-    with writing(path), path.open("wb") as file, _refused():
+    with writing(path), _whole(path), path.open("wb") as file, _refused():
         frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, metadata=dict(metadata or {}))
 
 
@@ -34,8 +34,18 @@ def join(paths: Sequence[Path], path: Path, metadata: Mapping[str, str]) -> None
         StorageError: the place can't be written.
     """
     rows = pl.concat([pl.scan_parquet(part) for part in paths])
-    with writing(path), path.open("wb") as file, _refused():
+    with writing(path), _whole(path), path.open("wb") as file, _refused():
         rows.sink_parquet(file, compression="zstd", row_group_size=ROW_GROUP, metadata=dict(metadata))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """A file that fails is removed, and gives its space back."""
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mlms.tracing.events import ENTER, EXIT, FAILED, Buffer, new_events
 from mlms.tracing.observations import Activities, Counter
+from mlms.tracing.utf8 import escaped
 
 SPILL_BYTES = 256 << 20
 REPORTED_AT_ONCE = 20_000
@@ -79,7 +80,7 @@ class Recorder:
 
     def intern(self, text: str, level: str, attributes: Mapping[str, Any] | None = None) -> int:
         """An identifier for a span's name; not for the hot path."""
-        self.names.append(Name(text, level, attributes or {}))
+        self.names.append(Name(escaped(text), level, attributes or {}))
         return len(self.names) - 1
 
     def wrap(self, function: Callable[..., Any], identifier: int) -> Callable[..., Any]:

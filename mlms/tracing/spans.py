@@ -34,6 +34,7 @@ import polars as pl
 from mlms.tracing import attributes as attribute_text
 from mlms.tracing import parquet
 from mlms.tracing.levels import LEVEL_ATTRIBUTE
+from mlms.tracing.utf8 import escaped
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -148,12 +149,12 @@ def from_sdk(spans: Sequence[ReadableSpan]) -> SpanTable:
                 f"{span.context.trace_id:032x}",
                 f"{span.context.span_id:016x}",
                 f"{span.parent.span_id:016x}" if span.parent else None,
-                _utf8(span.name),
+                escaped(span.name),
                 level,
                 span.start_time,
                 span.end_time,
                 span.status.status_code.name.lower(),
-                None if span.status.description is None else _utf8(span.status.description),
+                None if span.status.description is None else escaped(span.status.description),
                 attribute_text.dumps(attributes),
             )
         )
@@ -188,7 +189,7 @@ def predictions(
     ).with_columns(
         trace_id=pl.lit(trace_id),
         parent_id=pl.lit(parent_id, dtype=pl.String),
-        name=pl.lit(_utf8(name)),
+        name=pl.lit(escaped(name)),
         level=pl.lit("model"),
         status=pl.lit("unset"),
         status_message=pl.lit(None, dtype=pl.String),
@@ -231,8 +232,3 @@ def _json_values(values: npt.NDArray[Any]) -> pl.Series:
     texts = pl.Series([json.dumps(str(value)) for value in distinct], dtype=pl.String)
     gathered: pl.Series = texts.gather(index)
     return gathered
-
-
-def _utf8(text: str) -> str:
-    """``text`` with what UTF-8 can't hold (lone surrogates) replaced."""
-    return text.encode("utf-8", "replace").decode()

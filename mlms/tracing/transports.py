@@ -125,7 +125,8 @@ def _retry_info(error: Any) -> float | None:
             try:
                 details = status_pb2.Status.FromString(value).details
                 if any(detail.Unpack(info) for detail in details if detail.Is(info.DESCRIPTOR)):
-                    return float(info.retry_delay.ToTimedelta().total_seconds())
+                    # Not ToTimedelta(), which raises beyond what a timedelta holds.
+                    return max(0.0, float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9))
             except DecodeError:  # not what the standard says; the back-off decides
                 return None
     return None
@@ -232,7 +233,7 @@ def _retry_after(header: str | None) -> float | None:
         return float(header)
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -137,7 +137,7 @@ def points(requests: Sequence[ExportMetricsServiceRequest]) -> list[dict[str, An
 def retry_info(seconds: float) -> bytes:
     """A google.rpc.Status that says when to come back."""
     info = RetryInfo()
-    info.retry_delay.FromNanoseconds(int(seconds * 1e9))
+    info.retry_delay.seconds, info.retry_delay.nanos = int(seconds), int(seconds % 1 * 1e9)
     status = Status()
     status.details.add().Pack(info)
     return status.SerializeToString()

@@ -61,6 +61,15 @@ def test_a_limit_uses_the_first_samples_and_is_not_held_against_published_figure
     assert whole.record["metrics"][0]["published"]["difference"] == whole.metrics["top1"] - 50
 
 
+def test_other_weights_are_not_held_against_published_figures(noise: dict[str, Any]) -> None:
+    noise["models"][0]["published"] = [{"metric": "top1", "value": 50, "dataset": "noise"}]
+    Path("copy.bin").write_bytes(Path("judge.bin").read_bytes())
+    Path("other.bin").write_bytes(b"other weights")
+    for file, held in (("copy.bin", True), ("other.bin", False)):
+        (run,) = package.evaluate(manifest(**noise, weights={"file": file})).raise_for_failures()
+        assert (run.record["metrics"][0]["published"] is not None) is held, file
+
+
 def test_a_dataset_without_labels_is_predicted_but_not_scored(noise: dict[str, Any]) -> None:
     dataset = {**DATASET, "reader": {"array_file": {"values": "values"}}}
     (run,) = package.evaluate(manifest(**{**noise, "dataset": dataset})).raise_for_failures()

@@ -7,15 +7,18 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
+from fakes.distributions import search_path
 from fakes.manifests import QUICK, judge, manifest, write
-from fakes.program import Ended, mlms
+from fakes.program import Ended, mlms, mlms_process
 
 GOOD = judge("good")
 
@@ -151,12 +154,35 @@ def test_a_truncated_image_that_the_scenario_never_sees_is_named_too(acme: Path)
     large["preprocess"][1] = {"resize": {"size": [600, 600]}}
     ended = evaluate(models=[large], dataset=dataset, preprocessing={"memory_mib": 1})
     expect(ended, 2, "b.png")
-    assert leftovers() == []
+    (kept,) = leftovers()
+    assert kept.endswith(".failed"), "its latencies were measured by then"
 
 
 def test_labels_that_do_not_fit_the_models_classes(acme: Path) -> None:
     twelve = judge("twelve", arguments={"classes": 12}, postprocess=[])
     expect(evaluate(models=[twelve]), 2, "labels don't fit", "12", "10")
+
+
+def test_labels_in_another_order_than_the_models(acme: Path) -> None:
+    np.savez("turned.npz", values=np.zeros((4, 8, 8), np.float32), targets=np.arange(4))
+    reader = {"array_file": {"values": "values", "targets": "targets"}}
+    dataset = {"name": "turned", "reader": reader, "path": "turned.npz", "labels": list("9876543210")}
+    shown = ("labels don't fit", "'9' is class 0 of dataset 'turned'", "class 9 of model 'judge'", "'digits'")
+    expect(evaluate(models=[judge()], dataset=dataset), 2, *shown)
+
+
+def test_class_directories_that_are_not_the_models(acme: Path) -> None:
+    dataset = image_folder({"n03000684/a.png": None, "n03888257/b.png": None})
+    shown = ("labels don't fit", "10 classes apart", "dataset 'pictures' has 2 classes", "'digits'")
+    expect(evaluate(models=[image_model()], dataset=dataset), 2, *shown)
+
+
+def test_class_directories_in_place_of_labels_give_a_warning(acme: Path) -> None:
+    dataset = image_folder({f"n0{number}/a.png": None for number in range(10)})
+    ended = evaluate(models=[image_model()], dataset=dataset)
+    assert ended.code == 0, ended.err
+    assert "10 of 10 labels differ" in ended.err
+    assert "class 0 is 'n00' in the one and '0' in the other" in " ".join(ended.err.split())
 
 
 def test_preprocessing_that_does_not_fit_the_input(acme: Path) -> None:
@@ -236,7 +262,56 @@ def test_a_component_that_raises_is_named_with_its_plugin(
     acme: Path, model: dict[str, Any], changes: dict[str, Any], code: int, shown: list[str]
 ) -> None:
     expect(evaluate(models=[model], **changes), code, *shown)
-    assert [name for name in leftovers() if not name.endswith(".failed.log")] == []
+    assert [name for name in leftovers() if not name.endswith((".failed.log", ".failed"))] == []
+
+
+def test_what_was_measured_is_kept_when_scoring_fails(acme: Path) -> None:
+    ended = evaluate("--json", models=[GOOD], metrics=["stuck"])
+    (kept,) = Path("runs").glob("*.failed")
+    assert ended.data[0]["log"] == str(kept / "log.txt")
+    measured = pl.read_parquet(kept / "latencies.parquet").filter(pl.col("phase") == "measured")
+    assert len(measured) >= QUICK["min_queries"]
+    assert "lost count" in (kept / "log.txt").read_text(encoding="utf-8")
+    listed = mlms("runs", "list", "--output", "runs")
+    assert "there are no runs" in listed.err
+    assert "left out" not in listed.err
+
+
+def test_a_report_that_fails_costs_no_run(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: Any) -> str:
+        raise ArithmeticError("lost count")
+
+    monkeypatch.setattr("mlms.reports.html.render_run", fail)
+    ended = evaluate("--json", models=[GOOD])
+    assert ended.code == 0
+    (run,) = ended.data
+    assert "there is no report.html: a bug in mlms: ArithmeticError: lost count" in run["warnings"]
+    assert "report" not in run["files"]
+    assert not Path(run["path"], "report.html").exists()
+    assert {"latencies", "predictions", "spans"} <= run["files"].keys()
+    assert "report" not in evaluate(models=[GOOD]).out.splitlines()[-1]
+
+
+ODD = os.fsdecode(b"\xff")
+
+
+def test_names_that_are_no_utf_8(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the manifest, the cache, the dataset's folder, an image: Linux takes any bytes."""
+    monkeypatch.setenv("MLMS_CACHE", str(Path(f"cache{ODD}").absolute()))
+    place = Path(f"nu{ODD}")
+    place.mkdir()
+    monkeypatch.chdir(place)
+    shutil.copy("../judge.bin", ".")
+    dataset = image_folder({f"3/{ODD}.png": None, "4/b.png": None})
+    path = manifest(Path(f"m{ODD}.yaml"), models=[image_model()], dataset=dataset, trace={"level": "model"})
+    ended = mlms("eval", path, "--output", "runs", "--json")
+    assert ended.code == 0, ended.err
+    (run,) = ended.data
+    assert run["manifest"]["path"] == r"m\udcff.yaml"
+    assert r"nu\udcff" in run["dataset"]["path"]
+    names = pl.read_parquet(Path(run["path"], "predictions.parquet"))["sample"].to_list()
+    assert sorted(names) == [r"3/\udcff.png", "4/b.png"]
+    assert r"m\udcff.yaml" in Path(run["path"], "report.html").read_text(encoding="utf-8")
 
 
 def test_out_of_memory() -> None:
@@ -322,6 +397,26 @@ def test_a_disk_that_fills_up_while_running(acme: Path, tiny_disk: Path) -> None
     path = manifest(models=[GOOD], scenario={**QUICK, "min_queries": 20000})
     expect(mlms("eval", path, "--output", tiny_disk), 2, "space")
     assert [entry.name for entry in tiny_disk.iterdir() if not entry.name.endswith(".log")] == []
+
+
+def test_a_disk_that_has_no_room_for_the_report(acme: Path, tiny_disk: Path) -> None:
+    """The trial write fits, and so do the files of the run but for the report's 60 KB."""
+    (tiny_disk / "ballast").write_bytes(bytes(30 << 10))
+    ended = mlms("eval", manifest(models=[GOOD]), "--output", tiny_disk)
+    assert ended.code == 0, ended.err
+    (run,) = tiny_disk.glob("*/run.json")
+    assert not (run.parent / "report.html").exists()
+    assert "there is no report.html: can't write here: No space left on device" in run.read_text(encoding="utf-8")
+
+
+def test_a_full_folder_for_temporary_files(acme: Path, tiny_disk: Path) -> None:
+    with suppress(OSError), (tiny_disk / "ballast").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    elsewhere = {"TMPDIR": str(tiny_disk), "PYTHONPATH": search_path(acme)}
+    ended = mlms_process("eval", manifest(models=[GOOD]), "--output", "runs", "--json", **elsewhere)
+    assert ended.code == 0, ended.err
+    assert ended.data[0]["harness"]["null_query_ns"] > 0
 
 
 def test_a_disk_that_is_full_before(acme: Path, tiny_disk: Path) -> None:

@@ -17,7 +17,9 @@ from fakes.program import command
 LONG = {"min_duration": "8s", "max_duration": "30s"}
 
 
-def interrupted(path: Path, site: Path, settle: float) -> subprocess.CompletedProcess[str]:
+def interrupted(
+    path: Path, site: Path, settle: float, sent: signal.Signals = signal.SIGINT
+) -> subprocess.CompletedProcess[str]:
     """Run a manifest, and press Ctrl-C ``settle`` seconds after LoadGen has begun on the second evaluation."""
     process = subprocess.Popen(
         command("eval", path, "--output", "runs"),
@@ -32,21 +34,28 @@ def interrupted(path: Path, site: Path, settle: float) -> subprocess.CompletedPr
         assert time.monotonic() < deadline, "it never began to measure"
         time.sleep(0.02)
     time.sleep(settle)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate(timeout=30)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @pytest.mark.parametrize(
-    ("scenario", "sleep", "settle"),
-    [("single_stream", 0.0, 0.3), ("single_stream", 0.1, 0.05), ("offline", 0.0, 0.3)],
-    ids=["between predictions", "within a prediction", "offline"],
+    ("scenario", "sleep", "settle", "sent"),
+    [
+        ("single_stream", 0.0, 0.3, signal.SIGINT),
+        ("single_stream", 0.1, 0.05, signal.SIGINT),
+        ("single_stream", 0.1, 0.05, signal.SIGTERM),
+        ("offline", 0.0, 0.3, signal.SIGINT),
+    ],
+    ids=["between predictions", "within a prediction", "terminated", "offline"],
 )
-def test_an_interrupted_sweep_keeps_what_is_finished(acme: Path, scenario: str, sleep: float, settle: float) -> None:
+def test_an_interrupted_sweep_keeps_what_is_finished(
+    acme: Path, scenario: str, sleep: float, settle: float, sent: signal.Signals
+) -> None:
     scenarios = [{"type": scenario}, {"type": scenario, **LONG}]
     models = [judge(arguments={"sleep": sleep})]
     path = manifest(models=models, matrix={"scenario": scenarios}, limit=20, metrics=["mistakes"])
-    ended = interrupted(path, acme, settle)
+    ended = interrupted(path, acme, settle, sent)
     assert ended.returncode == 130, ended.stderr
     assert "interrupted; finished runs are kept" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -11,26 +11,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fakes.tiny import environment, loaded, mlms, write_manifest
 
-SWEEP = "matrix: {seed: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}\n"
+SWEEP = "matrix: {seed: [0, 1, 2, 3, 4, 5, 6]}\n"
 
 
+@pytest.mark.slow
 def test_a_sweep_outlives_what_happens_to_its_evaluations(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path, SWEEP)
-    trouble = {3: "kill", 7: "hang", 9: "raise"}
+    trouble = {1: "kill", 3: "hang", 5: "raise"}
     command = ("eval", manifest, "--isolation", "process", "--timeout", "10s", "--json")
     first = mlms(*command, folder=tmp_path, trouble=trouble, log=tmp_path / "first")
     assert first.returncode == 1, first.stderr
     entries = json.loads(first.stdout)
     runs = [entry for entry in entries if entry["kind"] == "run"]
     failures = {entry["name"]: entry["error"] for entry in entries if entry["kind"] == "failure"}
-    assert len(runs) == 9
-    assert list(failures) == ["adder[seed=3]", "adder[seed=7]", "adder[seed=9]"]
-    assert "'adder[seed=3]' was ended by SIGKILL (Killed), while measuring" in failures["adder[seed=3]"]
-    assert "'adder[seed=7]' did not end within its timeout of 10 s and was killed, while" in failures["adder[seed=7]"]
-    assert "model 'adder' failed to predict: ValueError: the numbers don't add up" in failures["adder[seed=9]"]
-    assert [run["metrics"][0]["value"] for run in runs] == [100.0] * 9
+    assert len(runs) == 4
+    assert list(failures) == ["adder[seed=1]", "adder[seed=3]", "adder[seed=5]"]
+    assert "'adder[seed=1]' was ended by SIGKILL (Killed), while measuring" in failures["adder[seed=1]"]
+    assert "'adder[seed=3]' did not end within its timeout of 10 s and was killed, while" in failures["adder[seed=3]"]
+    assert "model 'adder' failed to predict: ValueError: the numbers don't add up" in failures["adder[seed=5]"]
+    assert [run["metrics"][0]["value"] for run in runs] == [100.0] * 4
     assert {run["isolation"] for run in runs} == {"process"}
     assert not any(run["framework"]["describe"]["torch_imported"] for run in runs)
     taken = runs[0]["resources"]
@@ -39,16 +42,16 @@ def test_a_sweep_outlives_what_happens_to_its_evaluations(tmp_path: Path) -> Non
     assert 0 < taken["cpu_seconds"] < 5 < taken["peak_rss_bytes"] / 2**20 < 500
     assert runs[0]["environment"]["hygiene"]["gc"] == {"mode": "disabled", "collections": 0, "paused_ns": 0}
     processes = [(process, parent) for _, process, parent in loaded(tmp_path / "first")]
-    assert len({process for process, _ in processes}) == 12
+    assert len({process for process, _ in processes}) == 7
     assert len({parent for _, parent in processes}) == 1
     assert [path.name for path in (tmp_path / "runs").glob(".*")] == []
     assert "loading a tiny model" in first.stderr  # a model's own words are kept off standard output
 
     second = mlms(*command, "--resume", folder=tmp_path, log=tmp_path / "second")
     assert second.returncode == 0, second.stderr
-    assert [seed for seed, _, _ in loaded(tmp_path / "second")] == [3, 7, 9]
+    assert [seed for seed, _, _ in loaded(tmp_path / "second")] == [1, 3, 5]
     assert [entry["name"] for entry in json.loads(second.stdout) if not entry["resumed"]] == list(failures)
-    assert len(list((tmp_path / "runs").glob("*/run.json"))) == 12
+    assert len(list((tmp_path / "runs").glob("*/run.json"))) == 7
 
 
 def test_every_end_is_named(tmp_path: Path) -> None:

@@ -47,6 +47,23 @@ def assert_nested(run: Run) -> pl.DataFrame:
     return joined
 
 
+@pytest.mark.parametrize("level", ["model", "layer"])
+def test_predictions_tell_the_size_of_their_own_batch(level: str, tmp_path: Path) -> None:
+    busy = ("--set", "scenario.target_qps=2000", "--set", "scenario.target_latency=5s")
+    run = evaluated(tmp_path, "--trace-level", level, *busy, command=SERVER)
+    spans = run.spans
+    (measuring,) = spans.filter(pl.col("name") == "measure")["span_id"]
+    predictions = spans.filter(pl.col("level") == "model", pl.col("parent_id") == measuring)
+    told = [json.loads(text).get("mlms.batch_size") for text in predictions["attributes"]]
+    begun, done = pl.col("start_ns") + pl.col("waited_ns"), pl.col("start_ns") + pl.col("latency_ns")
+    queries = run.latencies.filter(pl.col("phase") == "measured")
+    real = queries.group_by(begun=begun, done=done).agg(pl.col("samples").sum())["samples"].to_list()
+    first_of_workers = 0 if level == "model" else 2
+    assert told.count(None) == first_of_workers
+    assert sorted(size for size in told if size) == sorted(real)
+    assert len(set(real)) > 1
+
+
 @pytest.mark.parametrize("level", ["layer", "operator", "library"])
 @pytest.mark.parametrize("command", [(*DIGITS, *QUICK), SERVER], ids=["stream", "server of two workers"])
 def test_every_span_lies_inside_its_parent(level: str, command: tuple[str, ...], tmp_path: Path) -> None:

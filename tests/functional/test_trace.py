@@ -144,6 +144,7 @@ def test_send_without_a_collector() -> None:
     assert "(it took 0 of 3 spans)" in ended.err
 
 
+@pytest.mark.slow
 def test_a_collector_that_dies_half_way_has_the_whole_trace_after_sending_again() -> None:
     run = run_of(nested(predictions=8_000, layers=24))
     spans = SpanTable.read(run / "spans.parquet")

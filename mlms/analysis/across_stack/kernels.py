@@ -1,7 +1,8 @@
 """Kernels: what the GPU, or on the CPU a library, ran for each layer (A8 and A10 to A13, A15 of XSP). Imports polars.
 
-Figures are sums in a prediction, and of these the median over the measured predictions. A sum of a counter is null
-where one of its parts wasn't counted; occupancy is the mean, weighted by latency.
+Figures are sums in a prediction, and of these the median over the measured predictions that have any, as much less as
+these are fewer than all (for a layer's kernels: than those that run the layer). A sum of a counter is null where one of
+its parts wasn't counted; occupancy is the mean, weighted by latency.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ def kernels_by_layer(trace: Trace) -> pl.DataFrame:
         .agg(pl.col("start_ns").median())
         .join(trace.calls.select("layer", "name", "type", "call"), on="layer")
     )
+    ran = trace.of("library").layers.group_by("layer").agg(predictions=pl.len())
     return (
-        _summed(trace, ["layer"])
+        _summed(trace, ["layer"], ran)
         .join(layers, on="layer", how="left")
         .sort("start_ns", "layer", nulls_last=True)
         .with_columns(pl.col("name").fill_null(OUTSIDE))
@@ -102,8 +104,11 @@ def kernels_by_model(trace: Trace) -> pl.DataFrame:
     )
 
 
-def _summed(trace: Trace, keys: Sequence[str]) -> pl.DataFrame:
-    """Sums in each prediction, then the medians of these, for each value of ``keys``."""
+def _summed(trace: Trace, keys: Sequence[str], ran: pl.DataFrame | None = None) -> pl.DataFrame:
+    """What a prediction has for each value of ``keys``, as the module says.
+
+    ``ran`` has the ``predictions`` that may have kernels for a value; without it, or for others, these are all.
+    """
     counters = [pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()).alias(name) for name in COUNTERS]
     weight = pl.col("latency_ns").sum()
     occupied = pl.when(pl.col("occupancy").null_count() == 0, weight > 0).then(
@@ -114,5 +119,10 @@ def _summed(trace: Trace, keys: Sequence[str]) -> pl.DataFrame:
         .group_by("prediction", *keys)
         .agg(pl.len().alias("kernels"), weight, *counters, occupancy=occupied)
     )
-    medians = pl.col("kernels", "latency_ns", *COUNTERS, "occupancy").median()
-    return each.group_by(keys).agg(medians).collect()
+    sums = ("kernels", "latency_ns", *COUNTERS)
+    found = each.group_by(keys).agg(pl.col(*sums, "occupancy").median(), having=pl.len()).collect()
+    whole = pl.lit(trace.of("library").predictions.height)
+    if ran is not None:
+        found = found.join(ran, on=keys, how="left")
+        whole = pl.col("predictions").fill_null(whole)
+    return found.with_columns(pl.col(*sums) * (pl.col("having") / whole)).drop("having", "predictions", strict=False)

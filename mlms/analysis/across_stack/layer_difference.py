@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from mlms.analysis.across_stack.layers import OUTSIDE, latency_by_type, layer_information, time_by_type
+from mlms.analysis.across_stack.layers import (
+    OUTSIDE,
+    latency_by_type,
+    layer_information,
+    part_of_prediction,
+    time_by_type,
+)
 from mlms.analysis.across_stack.trace import Trace
 from mlms.analysis.intervals import quantile_interval
 
@@ -15,9 +21,10 @@ _KEY = ["name", "call"]
 def layer_difference(before: Trace, after: Trace) -> pl.DataFrame:
     """Layers of two runs, matched by name and call, the one that changed most first.
 
-    ``before_ns`` and ``after_ns`` are medians of the layer's own time (its GPU time where both runs have it), null in
-    a run that lacks the layer. ``explained`` is the difference in percent of that between the predictions' medians;
-    since these are medians, it adds up to 100 only where all predictions of a run are alike.
+    ``before_ns`` and ``after_ns`` are medians of the layer's own time (its GPU time where both runs have it), as much
+    less as it runs in fewer predictions than all, null in a run that lacks the layer. ``explained`` is the difference
+    in percent of that between the predictions' medians; since these are medians, it adds up to 100 only where all
+    predictions of a run are alike.
     ``certain`` says whether the two medians' 95% intervals lie apart. The last row is what no layer took.
 
     Raises:
@@ -26,9 +33,9 @@ def layer_difference(before: Trace, after: Trace) -> pl.DataFrame:
     time = _basis(before, after)
     sides = [
         layer_information(trace)
-        .select(*_KEY, "layer", "type", "index", pl.col(time).alias("ns"))
         .join(_intervals(trace, time), on="layer")
-        .drop("layer")
+        .with_columns(pl.col(time, "low", "high") * part_of_prediction(trace))
+        .select(*_KEY, "type", "index", pl.col(time).alias("ns"), "low", "high")
         for trace in (before, after)
     ]
     joined = sides[0].join(sides[1], on=_KEY, how="full", coalesce=True, suffix="_after")

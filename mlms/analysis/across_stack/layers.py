@@ -1,6 +1,8 @@
 """Layers: what they are, and how long they take (A2 to A7 of XSP). Imports polars.
 
 A latency is the median over the measured predictions: ``total_ns`` with the layers within, ``self_ns`` without them.
+A layer that runs in some predictions only has the medians of these, and of a prediction it takes as much less as they
+are fewer: ``part_of_prediction``.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def layer_information(trace: Trace) -> pl.DataFrame:
         .with_row_index("index")
         .with_columns(
             self_flops=nested.clip(0),
-            share=100 * pl.col("self_ns") / trace.of("layer").latency_ns,
+            share=share_of_prediction(trace, pl.col("self_ns") * part_of_prediction(trace)),
         )
         .select(
             *("index", "layer", "name", "type", "call", "leaf", "predictions", "input_shapes", "output_shapes"),
@@ -67,7 +69,11 @@ def layer_types(trace: Trace) -> pl.DataFrame:
 
 
 def latency_by_type(trace: Trace) -> pl.DataFrame:
-    """A6: the time that the layers of each type take themselves: their sum in a prediction, the median of these."""
+    """A6: the time that the layers of each type take themselves: their sum in a prediction, the median of these.
+
+    Where predictions differ in which of the type's layers they run, the mean of the medians of those that run the same,
+    weighted by their number.
+    """
     trace.need("layer")
     return _by_type(trace, "self_ns").rename({"time_ns": "self_ns"})
 
@@ -88,21 +94,69 @@ def memory_by_type(trace: Trace) -> pl.DataFrame:
     )
 
 
+def part_of_prediction(trace: Trace) -> pl.Expr:
+    """The part of the predictions that a layer (of ``layer_information``) runs in, 0 to 1."""
+    return pl.col("predictions") / trace.of("layer").predictions.height
+
+
+def share_of_prediction(trace: Trace, time: pl.Expr) -> pl.Expr:
+    """Times of the parts of a prediction in percent of its latency, or of their sum where that is more: medians of
+    parts need not add up to that of the whole.
+    """
+    return 100 * time / pl.max_horizontal(pl.lit(_latency_ns(trace)), time.sum())
+
+
+def summed_by_type(trace: Trace, time: str, layers: pl.Series | None = None) -> pl.DataFrame:
+    """``time_ns`` of a prediction by type, as in ``latency_by_type``; of these ``layers`` only."""
+    chosen = trace.calls.lazy().select("layer", "type")
+    if layers is not None:
+        chosen = chosen.filter(pl.col("layer").is_in(layers.implode()))
+    count = trace.of("layer").predictions.height
+    each = (
+        trace.layers.lazy()
+        .join(chosen, on="layer")
+        .group_by("prediction", "type")
+        .agg(time_ns=pl.col(time).sum(), ran=_RAN)
+    )
+    alike = each.group_by("type", "ran").agg(time_ns=pl.col("time_ns").median() * pl.len() / count)
+    return alike.group_by("type").agg(pl.col("time_ns").sum()).collect()
+
+
+def median_sums(trace: Trace, figures: pl.DataFrame) -> pl.DataFrame:
+    """Sums of ``figures`` (columns beside ``layer``) over the layers that a prediction runs: their medians, one row."""
+    names = [name for name in figures.columns if name != "layer"]
+    seen = trace.of("layer")
+    sums = seen.layers.lazy().join(figures.lazy(), on="layer").group_by("prediction").agg(pl.col(names).sum())
+    each = seen.predictions.lazy().select("prediction").join(sums, on="prediction", how="left")
+    return each.select(pl.col(names).fill_null(0).median()).collect()
+
+
+_RAN = pl.col("layer").hash().sum()
+"""A number for which layers ran, in whatever order."""
+
+
+def _latency_ns(trace: Trace) -> float:
+    """A prediction's latency, of those that run the same layers the median, as in ``latency_by_type``."""
+    seen = trace.of("layer")
+    ran = seen.layers.lazy().group_by("prediction").agg(ran=_RAN)
+    each = seen.predictions.lazy().join(ran, on="prediction", how="left").group_by("ran")
+    alike = each.agg(time_ns=pl.col("latency_ns").median() * pl.len() / seen.predictions.height)
+    return float(alike.select(pl.col("time_ns").sum()).collect().item())
+
+
 def _by_type(trace: Trace, time: str) -> pl.DataFrame:
-    typed = trace.layers.lazy().join(trace.calls.lazy().select("layer", "type"), on="layer")
-    summed = typed.group_by("prediction", "type").agg(time_ns=pl.col(time).sum())
-    counts = trace.calls.lazy().group_by("type").agg(count=pl.len())
-    types = summed.group_by("type").agg(pl.col("time_ns").median()).join(counts.lazy(), on="type")
+    counts = trace.calls.group_by("type").agg(count=pl.len())
+    types = summed_by_type(trace, time).join(counts, on="type").sort("time_ns", "type", descending=[True, False])
+    within = trace.layers.lazy().group_by("prediction").agg(time_ns=pl.col(time).sum())
     rest = (
         trace.of("layer")
         .predictions.lazy()
-        .join(summed.group_by("prediction").agg(pl.col("time_ns").sum()), on="prediction", how="left")
+        .join(within, on="prediction", how="left")
         .select(
             type=pl.lit(OUTSIDE),
-            time_ns=(pl.col("latency_ns") - pl.col("time_ns").fill_null(0)).clip(0).median(),
             count=pl.lit(None, pl.UInt32),
+            time_ns=(pl.col("latency_ns") - pl.col("time_ns").fill_null(0)).clip(0).median(),
         )
-    )
-    ordered = types.sort("time_ns", "type", descending=[True, False])
-    frame = pl.concat([ordered.select("type", "count", "time_ns"), rest.select("type", "count", "time_ns")])
-    return frame.with_columns(share=100 * pl.col("time_ns") / trace.of("layer").latency_ns).collect()
+    ).collect()
+    frame = pl.concat([types.select("type", "count", "time_ns"), rest])
+    return frame.with_columns(share=share_of_prediction(trace, pl.col("time_ns")))

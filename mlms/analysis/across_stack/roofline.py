@@ -1,6 +1,7 @@
 """Rooflines: FLOPs a byte against FLOPs a second (A9, A14 and A15 of XSP; Williams et al., CACM 52(4), 2009).
 
-Bytes are the kernels' DRAM traffic where it was counted, else the inputs, outputs and parameters of layers, each once.
+Bytes are the kernels' DRAM traffic where it was counted, else the inputs, outputs and parameters of layers, each once a
+call: a module that is called again reads its parameters again.
 Imports polars.
 """
 
@@ -9,11 +10,12 @@ from __future__ import annotations
 import polars as pl
 
 from mlms.analysis.across_stack.kernels import COUNTERS, kernels_by_layer, kernels_by_name
-from mlms.analysis.across_stack.layers import layer_information
+from mlms.analysis.across_stack.layers import OUTSIDE, layer_information, median_sums
 from mlms.analysis.across_stack.trace import Trace
 from mlms.hooks.types import Roof
 
 _POINT = ("flops", "bytes", "latency_ns", "intensity", "flops_per_s", "memory_bound", "attainable_flops_per_s")
+_FEW = 3
 _MOVED = pl.col("dram_read_bytes") + pl.col("dram_write_bytes")
 
 
@@ -33,25 +35,77 @@ def layer_roofline(trace: Trace, roof: Roof | None = None) -> pl.DataFrame:
     Raises:
         InputError: the trace has no layers; so for ``model_roofline``.
     """
-    return _points(_layers(trace), roof).select("name", "type", "call", *_POINT, "efficiency")
+    return _points(_layers(trace).filter("leaf"), roof).select("name", "type", "call", *_POINT, "efficiency")
 
 
 def model_roofline(trace: Trace, roof: Roof | None = None) -> pl.DataFrame:
-    """A15: one point, the sum of the layers' FLOPs and bytes over the latency of a prediction."""
-    whole = _layers(trace).select(pl.col("flops", "bytes").sum(), latency_ns=pl.lit(trace.latency_ns))
-    return _points(whole, roof).select(*_POINT, "efficiency")
+    """A15: one point, the FLOPs and bytes of the layers that the median prediction runs over its latency.
+
+    With layers that have others in them, what these compute themselves: its FLOPs are known, its bytes only where its
+    kernels were counted. Where FLOPs or bytes of a part aren't known, those of the model aren't; ``unknown`` names the
+    parts.
+    """
+    layers = _layers(trace)
+    beside = _beside_layers(trace, layers)
+    sums = median_sums(trace, layers.select("layer", pl.col("flops", "bytes").fill_null(0)))
+    parts = pl.concat([layers.select("name", "flops", "bytes"), beside], how="vertical_relaxed")
+    known = parts.select(pl.col("flops", "bytes").is_not_null().all())
+    whole = sums.select(
+        *(
+            pl.when(known[name].item()).then(pl.col(name) + beside[name].fill_null(0).sum()).alias(name)
+            for name in ("flops", "bytes")
+        ),
+        latency_ns=pl.lit(trace.latency_ns),
+        unknown=pl.lit(_named(parts), pl.String),
+    )
+    return _points(whole, roof).select(*_POINT, "efficiency", "unknown")
 
 
 def _layers(trace: Trace) -> pl.DataFrame:
+    """``layer_information`` with what each computes and moves itself, in ``flops`` and ``bytes``."""
     moved = pl.sum_horizontal("input_bytes", "output_bytes", "parameter_bytes", ignore_nulls=False)
-    leaves = layer_information(trace).filter("leaf").with_columns(bytes=moved, latency_ns=pl.col("time_ns"))
+    layers = layer_information(trace).with_columns(
+        flops="self_flops",
+        # What is computed beside the layers within works on tensors that nobody told of.
+        bytes=pl.when("leaf").then(moved).when(pl.col("self_flops") == 0).then(0),
+        latency_ns=pl.col("time_ns"),
+    )
     if not trace.on_gpu:
-        return leaves
+        return layers
     counted = kernels_by_layer(trace).drop_nulls(COUNTERS)
     found = counted.select("name", "call", counted_flops="flops", counted_bytes=_MOVED)
-    return leaves.join(found, on=["name", "call"], how="left", maintain_order="left").with_columns(
+    return layers.join(found, on=["name", "call"], how="left", maintain_order="left").with_columns(
         flops=pl.coalesce("counted_flops", "flops"), bytes=pl.coalesce("counted_bytes", "bytes")
     )
+
+
+def _beside_layers(trace: Trace, layers: pl.DataFrame) -> pl.DataFrame:
+    """What the model computes outside of all layers: name, flops and bytes, in one row or none.
+
+    By its kernels where they were counted; else the FLOPs that the whole model was counted with and its layers were
+    not, where all predictions run the same layers.
+    """
+    schema = {"name": pl.String, "flops": pl.Float64, "bytes": pl.Float64}
+    if trace.on_gpu:
+        counted = kernels_by_layer(trace).drop_nulls(COUNTERS)
+        if counted.height:  # what a GPU counts isn't held against what the framework does
+            outside = counted.filter(pl.col("type").is_null(), pl.col("name") == OUTSIDE)
+            return outside.select("name", "flops", bytes=_MOVED).cast(schema)  # type: ignore[arg-type]
+    sample = (trace.run.record.get("resources") or {}).get("flops_per_sample")
+    size = trace.predictions["batch_size"][0]
+    everywhere = (layers["predictions"] == trace.of("layer").predictions.height).all()
+    if sample is None or size is None or not everywhere or layers["flops"].null_count():
+        return pl.DataFrame(schema=schema)
+    rest = sample * size - float(layers["flops"].sum())
+    rows = [(OUTSIDE, rest, None)] if rest >= 1 else []
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _named(parts: pl.DataFrame) -> str | None:
+    """The first parts whose FLOPs or bytes aren't known, and how many more there are."""
+    names = parts.filter(pl.any_horizontal(pl.col("flops", "bytes").is_null()))["name"].unique(maintain_order=True)
+    more = [f"{len(names) - _FEW:,} more"] if len(names) > _FEW else []
+    return ", ".join([*names[:_FEW], *more]) or None
 
 
 def _points(frame: pl.DataFrame, roof: Roof | None) -> pl.DataFrame:

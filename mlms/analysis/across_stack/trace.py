@@ -29,6 +29,7 @@ UNKNOWN = "unknown"
 
 _CHUNK = 4096
 _SIZES = ("parameters", "parameter_bytes", "input_bytes", "output_bytes", "flops")
+_OF_BATCH = ("input_shapes", "output_shapes", "input_bytes", "output_bytes", "flops")
 _KERNEL = {
     "flops": "mlms.gpu.flops",
     "dram_read_bytes": "mlms.gpu.dram_read_bytes",
@@ -69,8 +70,8 @@ class Trace:
 
     ``calls``: a row for each layer and call of it in a prediction, in no order: layer (a number), name, call (from 0),
     type, parent (the layer around it, null for none), leaf, parameters, parameter_bytes, input_bytes, output_bytes,
-    flops, input_shapes, output_shapes (null where the framework doesn't tell). They are the same in all runs: a layer
-    is its name and call.
+    flops, input_shapes, output_shapes (null where the framework doesn't tell, or told them of another batch size). They
+    are the same in all runs: a layer is its name and call.
     ``seen`` are the runs, the shallowest first. Each level's figures come from the shallowest that has them (XSP's
     leveled experimentation), since what records a level lengthens all that is above it.
     """
@@ -137,7 +138,7 @@ def read_trace(run: Run) -> Trace:
         }
     )
     began = tree.start[predicted]
-    calls, layers, code = _layers(spans, tree, of, began)
+    calls, layers, code = _layers(spans, tree, of, began, next(iter(sizes), None))
     kernels = _kernels(spans, tree, of, began, code)
     return Trace(run, calls, tuple(_seen(predictions, layers, kernels)))
 
@@ -150,6 +151,9 @@ def _seen(predictions: pl.DataFrame, layers: pl.DataFrame, kernels: pl.DataFrame
     """
     busy = kernels.filter(pl.col("device") == "gpu", pl.col("layer").is_not_null())
     busy = busy.group_by("prediction", "layer").agg(time_ns=pl.col("busy_ns").sum())
+    traced = layers.join(busy.select("prediction").unique(), on="prediction", how="semi")
+    worked_in = traced.join(busy, on=["prediction", "layer"], how="left").group_by("layer")
+    typical = worked_in.agg(pl.col("time_ns").fill_null(0).median().cast(pl.Int64))
     counted = kernels.group_by("layer", "name").agg(pl.col(*_KERNEL).mean())
     levels = sorted(predictions["level"].unique().to_list(), key=depth)
     for level in levels or [""]:
@@ -160,9 +164,7 @@ def _seen(predictions: pl.DataFrame, layers: pl.DataFrame, kernels: pl.DataFrame
         elif worked.height:
             timed = own.join(worked, on=["prediction", "layer"], how="left")
         else:
-            timed = own.join(
-                busy.group_by("layer").agg(pl.col("time_ns").median().cast(pl.Int64)), on="layer", how="left"
-            )
+            timed = own.join(typical, on="layer", how="left")
         yield Seen(level, mine, timed.with_columns(pl.col("time_ns").fill_null(0)), _counted(run_here, counted))
 
 
@@ -184,7 +186,7 @@ def _predictions(spans: Spans, tree: Structure, level: str) -> tuple[Integers, l
     where = np.flatnonzero(measured)
     sizes = [_whole(found.get("mlms.batch_size")) for found in _attributes(spans, where)]
     if sizes:
-        usual = max(set(sizes), key=sizes.count)
+        usual = max(set(sizes), key=lambda size: (sizes.count(size), size or 0))
         where = where[[size == usual for size in sizes]]
         sizes = [usual] * len(where)
     where = where[np.argsort(tree.start[where], kind="stable")]
@@ -195,7 +197,7 @@ def _predictions(spans: Spans, tree: Structure, level: str) -> tuple[Integers, l
 
 
 def _layers(
-    spans: Spans, tree: Structure, of: Integers, began: Integers
+    spans: Spans, tree: Structure, of: Integers, began: Integers, batch_size: int | None
 ) -> tuple[pl.DataFrame, pl.DataFrame, Integers]:
     """``Trace.calls``, ``Trace.layers`` without time_ns, and for each span (shape (2, spans)) the layer that it is or
     is in and the position of that layer's span, -1 for none.
@@ -223,7 +225,7 @@ def _layers(
         schema=dict.fromkeys(("prediction", "layer", "start_ns", "total_ns", "self_ns"), pl.Int64),
     )
     parents = code[above[where]]
-    described = list(_attributes(spans, where[first]))
+    described = [_of_batch(found, batch_size) for found in _attributes(spans, where[first])]
     calls = pl.DataFrame(
         {
             "layer": np.arange(len(first)),
@@ -309,6 +311,13 @@ def _attributes(spans: Spans, positions: npt.NDArray[np.int64]) -> Iterator[Mapp
             wanted = positions[chunk : min(chunk + _CHUNK, end)] - first
             yield from attribute_text.loads_all(part["attributes"].gather(wanted).fill_null("{}").to_list())
         first += part.height
+
+
+def _of_batch(found: Mapping[str, Any], size: int | None) -> Mapping[str, Any]:
+    """What is told of a layer, without what grows with the batch where that was told of another size."""
+    if found.get("mlms.layer.batch_size", size) == size:
+        return found
+    return {key: value for key, value in found.items() if key.removeprefix("mlms.layer.") not in _OF_BATCH}
 
 
 def _number(value: Any) -> float | None:

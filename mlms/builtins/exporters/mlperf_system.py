@@ -67,9 +67,14 @@ def _accelerator(run: Run) -> Mapping[str, Any] | None:
     device = str((section(run, "model").get("describe") or {}).get("device", "cpu"))
     if device == "cpu":
         return None
-    gpus = section(run, "environment").get("gpus") or []
+    # As CUDA shows them to the framework; the machine's own list knows nothing of CUDA_VISIBLE_DEVICES.
+    environment = section(run, "environment")
+    shown = (section(run, "framework").get("describe") or {}).get("gpus")
+    gpus = shown or environment.get("gpus") or []
     _, _, number = device.partition(":")
     index = int(number) if number.isdecimal() else 0
+    if not shown and "CUDA_VISIBLE_DEVICES" in (environment.get("variables") or {}):
+        gpus, index = (gpus if len({gpu["name"] for gpu in gpus}) == 1 else []), 0
     return gpus[index] if index < len(gpus) else {"name": device, "memory_bytes": None}
 
 

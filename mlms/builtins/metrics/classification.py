@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlms.builtins.scores import best_classes, scores_of
-from mlms.errors import DataError, ModelError
+from mlms.builtins.scores import best_classes, refuse_nan, scores_of
+from mlms.errors import DataError
 from mlms.hooks import Component, Context, Metric
 
 
@@ -70,8 +70,7 @@ def _stack(predictions: Sequence[Any]) -> npt.NDArray[np.floating[Any]]:
     if len(sizes) > 1:
         raise DataError(f"predictions differ in their number of classes: {sizes}", hint="check the postprocess steps")
     scores = np.stack(rows)
-    if np.isnan(scores).any():
-        raise ModelError("the model's class scores hold NaN", hint="try dtype float32, and check the preprocess steps")
+    refuse_nan(scores)
     return scores
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ORIENTATION = 0x0112
 """The EXIF tag; its values 2 to 8 name a flip or rotation (EXIF 2.3, section 4.6.4)."""
 
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
+"""TIFF tags (TIFF 6.0, sections 8 and 19); unsigned integers are sample format 1, and photometric 0 is WhiteIsZero."""
+
 CHANNELS = {"RGB": 3, "L": 1}
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
@@ -30,8 +33,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000
 class DecodeImage:
     """Decode a file (path) or its content (bytes) to uint8 of shape (height, width, channels).
 
-    EXIF orientation is applied, transparency is laid over ``background``, 16-bit grey is scaled to 8 bits, and of an
-    animation the first frame is taken.
+    EXIF orientation is applied, transparency is laid over ``background``, grey of more than 8 bits is scaled from the
+    range of its bits to 8, and of an animation the first frame is taken.
 
     Raises:
         DataError: the file is missing, no image, damaged, too large, or its pixels have no defined range.
@@ -73,10 +76,12 @@ class DecodeImage:
             ) from error
 
     def _pixels(self, image: Image) -> npt.NDArray[np.uint8]:
+        _refuse_transparent_deep_colour(image)
         image.load()  # Pillow turns a TIFF upright by itself here, and forgets its orientation
+        ends = _ends(image)  # before it is turned: that loses TIFF's tags
         image = _upright(image)
-        if image.mode == "F" or image.mode.startswith("I"):
-            image = _to_8_bit(image)
+        if ends is not None:
+            image = _to_8_bit(image, *ends)
         if image.has_transparency_data:
             image = _opaque(image, self.background)
         pixels = np.array(image.convert(self.mode), dtype=np.uint8)
@@ -111,17 +116,57 @@ def _upright(image: Image) -> Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_8_bit(image: Image) -> Image:
+def _refuse_transparent_deep_colour(image: Image) -> None:
+    """Of such a PNG, Pillow keeps 8 bits of each pixel, but 16 of the transparent colour: the two can't be compared."""
+    rawmodes = [tile.args for tile in getattr(image, "tile", ())]
+    if image.format == "PNG" and "transparency" in image.info and "RGB;16B" in rawmodes:
+        raise DataError(
+            "the image has 16 bits a colour and one transparent colour, which can't be told from its neighbours",
+            hint="store it with an alpha channel, or with 8 bits a channel",
+        )
+
+
+def _ends(image: Image) -> tuple[int, int] | None:
+    """The values of black and white in an image of more than 8 bits; None for the others.
+
+    Raises:
+        DataError: its pixels have no defined range.
+    """
+    deep = image.mode == "F" or image.mode.startswith("I")
+    tags = getattr(image, "tag_v2", None)  # TIFF's
+    bits, signed = 16, False
+    if tags is not None:
+        bits = max(tags.get(BITS_PER_SAMPLE, (1,)))
+        signed = 2 in tags.get(SAMPLE_FORMAT, ())
+    if image.mode == "F" or bits > 16 or signed:
+        kind = "floating-point" if image.mode == "F" else "signed" if signed else "unsigned"
+        raise DataError(
+            f"the image has {kind} {bits}-bit pixels (mode {image.mode}) without a defined range",
+            hint="store it with unsigned integers of 8 or 16 bits a channel",
+        )
+    if not deep:
+        return None
+    white = 2**bits - 1
+    return (white, 0) if tags is not None and tags.get(PHOTOMETRIC) == 0 else (0, white)
+
+
+def _to_8_bit(image: Image, black: int, white: int) -> Image:
+    """Grey of up to 16 bits, as L; as LA where one of its values stands for transparency."""
     from PIL import Image as images
 
-    pixels = np.asarray(image)
-    # Pillow opens some 16-bit files as 32-bit integers; wider values, and floats, come without a stated white.
-    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
+    pixels = np.asarray(image).astype(np.float64)
+    scaled = np.rint((pixels - black) * (255 / (white - black)))
+    if scaled.min() < 0 or scaled.max() > 255:
         raise DataError(
-            f"the image has 32-bit pixels (mode {image.mode}) without a defined range",
-            hint="store it with 8 or 16 bits a channel",
+            f"the image has pixels beyond {max(black, white)}, the most that its format defines",
+            hint="store it with unsigned integers of 8 or 16 bits a channel",
         )
-    return images.fromarray(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8))  # 65535 / 255 = 257, rounded
+    grey = images.fromarray(scaled.astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is None:
+        return grey
+    alpha = images.fromarray(np.where(pixels == transparent, 0, 255).astype(np.uint8))
+    return images.merge("LA", (grey, alpha))
 
 
 def _opaque(image: Image, background: tuple[int, int, int]) -> Image:

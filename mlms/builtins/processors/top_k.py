@@ -38,12 +38,29 @@ class TopK:
 
 
 def make(options: Mapping[str, Any], context: Context) -> Processor:
-    labels, k = options.get("labels"), options.get("k", 5)
-    if labels is None:
-        return TopK(k)
+    found = labels_of(options, context)
+    k = options.get("k", 5)
+    return TopK(k) if found is None else TopK(k, found.labels, found.source)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelList:
+    """Class names in the order of their indices, and what to call the list."""
+
+    labels: tuple[str, ...]
+    source: str
+
+
+def labels_of(options: Mapping[str, Any], context: Context) -> LabelList | None:
+    """The labels that ``top_k`` with these options names classes by.
+
+    Raises:
+        UnknownNameError: there is no label list of that name.
+    """
+    labels = options.get("labels")
     if isinstance(labels, str):
-        return TopK(k, context.labels(labels), f"'{labels}'")
-    return TopK(k, tuple(labels))
+        return LabelList(context.labels(labels), f"'{labels}'")
+    return None if labels is None else LabelList(tuple(labels), "the label list")
 
 
 COMPONENT: Component[Processor] = Component(

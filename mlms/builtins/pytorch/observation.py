@@ -43,9 +43,7 @@ def observed(predictor: PyTorchPredictor, recorder: Recorder, level: str, batch:
     compiled regions and whatever they still dispatch. Library calls are oneDNN's primitives on the CPU; those of a GPU
     come from the profiler ``cupti``.
     """
-    predict = recorder.intern(
-        f"predict {predictor.name}", "model", {"mlms.batch_size": max(len(array) for array in batch.values())}
-    )
+    predict = recorder.intern(f"predict {predictor.name}", "model", {"mlms.batch_size": _size(batch)})
     layers = layers_of(predictor.module) if depth(level) >= depth("layer") and not predictor.compiled else ()
     identifiers = _names(recorder, layers, predictor, batch)
     with ExitStack() as stack:
@@ -87,10 +85,17 @@ def _names(recorder: Recorder, layers: Sequence[Layer], predictor: PyTorchPredic
         calls = describe_calls(predictor.module, layers, [each.clone() for each in predictor.input_transfer(batch)])
     except Exception as error:
         raise failure(error, predictor.name, "predicting, to describe its layers,") from error
-    identifiers = {layer.name: recorder.intern(layer.name, "layer", layer.attributes) for layer in layers}
+    described = {"mlms.layer.batch_size": _size(batch)}
+    identifiers = {
+        layer.name: recorder.intern(layer.name, "layer", {**layer.attributes, **described}) for layer in layers
+    }
     for name, identifier in identifiers.items():
         recorder.names[identifier].calls = calls[name]
     return identifiers
+
+
+def _size(batch: Batch) -> int:
+    return max(len(array) for array in batch.values())
 
 
 def _shadow(stack: ExitStack, owner: object, name: str, replacement: Callable[..., Any]) -> None:

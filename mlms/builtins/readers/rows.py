@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlms.errors import DataError, Place
 
@@ -36,7 +36,10 @@ class Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows of a file, whose suffix tells its format. CSV cells are strings, JSONL cells what JSON says.
+    """All rows of a file, whose suffix tells its format. CSV and TSV cells are strings, JSONL cells what JSON says.
+
+    A double quote begins a quoted cell in CSV (RFC 4180) and is a character like any other in TSV, whose cells hold
+    neither tabs nor line breaks (IANA's text/tab-separated-values).
 
     Raises:
         DataError: the file can't be read, is not UTF-8, is malformed (with its line), or has no rows.
@@ -60,7 +63,9 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _csv(lines: Iterator[str], path: Path, delimiter: str) -> Iterator[Row]:
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    quoted = delimiter == ","
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
     try:
         header = next(reader, [])
         if len(set(header)) < len(header):
@@ -74,12 +79,14 @@ def _csv(lines: Iterator[str], path: Path, delimiter: str) -> Iterator[Row]:
                 raise DataError(
                     f"the row has {len(cells)} cells, but the first line names {len(header)} columns",
                     place=place,
-                    hint=f'put cells that hold "{delimiter}" in double quotes',
+                    hint='put cells that hold "," in double quotes' if quoted else "write no tabs within cells",
                 )
             yield Row(place, dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         raise DataError(
-            f"malformed CSV: {error}", place=Place(path, max(reader.line_num, 1)), hint="check the quotes"
+            f"malformed {'CSV' if quoted else 'TSV'}: {error}",
+            place=Place(path, max(reader.line_num, 1)),
+            hint="check the quotes" if quoted else "check the tabs",
         ) from error
 
 

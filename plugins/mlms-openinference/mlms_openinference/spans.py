@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlms.tracing.levels import LEVELS
 from mlms.tracing.reported import Reported
 
 
@@ -24,12 +25,27 @@ class Remote:
         try:
             told = json.loads(text)
             spans = [
-                (str(name), str(level), int(start), int(end), dict(rest))
+                (str(name), level, int(start), int(end), _kept(rest))
                 for name, level, start, end, rest in told["spans"]
+                if level in LEVELS
             ]
             return cls(int(told["duration_ns"]), spans)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
+
+
+def _kept(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that a span can have: scalars and lists of them, whole numbers of 64 bits."""
+    return {
+        key: value
+        for key, value in attributes.items()
+        if (all(map(_is_scalar, value)) if isinstance(value, list) else _is_scalar(value))
+        and (key != "thread.id" or isinstance(value, int))
+    }
+
+
+def _is_scalar(value: object) -> bool:
+    return -(2**63) <= value < 2**63 if isinstance(value, int) else isinstance(value, (str, float))
 
 
 def placed(remote: Remote, sent_ns: int, answered_ns: int) -> Iterator[Reported]:

@@ -24,6 +24,8 @@ from mlms import api
 from mlms.agents.server import Endpoint
 from mlms.errors import DeviceError, InputError, ModelError
 from mlms.manifests.types import ModelAsset, Requirement, Source, TensorSpec, Weights
+from mlms.tracing.recorder import Recorder
+from mlms.tracing.reported import Reports
 
 DIGITS = {
     "name": "digits-served",
@@ -106,8 +108,36 @@ def test_the_agents_time_lies_in_the_middle_of_the_wait() -> None:
     agent, predict = placed(remote, 1000, 1100)
     assert (agent.start_ns, agent.end_ns) == (1030, 1070)
     assert (predict.start_ns, predict.end_ns) == (1040, 1060)
-    for unreadable in ("", "{}", "[1]", '{"duration_ns": 1, "spans": [[1]]}'):
-        assert Remote.read(unreadable) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "",
+        "{}",
+        "[1]",
+        '{"duration_ns": 1, "spans": [[1]]}',
+        '{"duration_ns": 1e400, "spans": []}',
+        '{"duration_ns": 1, "spans": [["a", "layer", 0, 1, [5]]]}',
+        "[" * 100_000,
+    ],
+    ids=range(7),
+)
+def test_what_can_not_be_read_says_nothing(told: str) -> None:
+    assert Remote.read(told) is None
+
+
+def test_of_what_an_agent_tells_only_what_a_span_can_have_is_kept() -> None:
+    bad = {"huge": 2**63, "nested": [[1]], "mapping": {}, "thread.id": "main", "null": None}
+    good = {"least": -(2**63), "names": ["a"], "share": 0.5, "on": True}
+    spans = [["a", "layer", 0, 10**30, {**good, **bad}], ["b", "no-level", 0, 1, {}], ["c", 5, 0, 1, {}]]
+    remote = Remote.read(json.dumps({"duration_ns": 10**30, "spans": spans}))
+    assert remote is not None
+    assert remote.spans == [("a", "layer", 0, 10**30, good)]
+    recorder = Recorder(Path())
+    reports = Reports(recorder, recorder.intern("predict", "model"))
+    reports.add(1000, 1100, placed(remote, 1000, 1100))
+    reports.flush()
 
 
 def test_a_token_goes_over_no_network_without_tls(tmp_path: Path) -> None:

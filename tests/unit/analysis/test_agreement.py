@@ -49,6 +49,8 @@ def test_outputs_are_paired_by_name_then_by_place() -> None:
     assert all(output.max_abs == 0 for output in by_name)
     by_place = agreement({"x": one, "y": two}, {"a": one, "b": two})
     assert [(output.name, output.reference) for output in by_place] == [("x", "a"), ("y", "b")]
+    both = agreement({"x": one, "y": two}, {"y": two, "z": one})
+    assert [(output.name, output.reference, output.max_abs) for output in both] == [("x", "z", 0), ("y", "y", 0)]
 
 
 def test_what_cannot_be_compared() -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import polars as pl
 import pytest
 
 from fakes.records import record, write_measured_run
-from fakes.series import fixed, with_stalls
-from mlms.analysis.comparison import Comparison, compare, repeat_set
+from fakes.series import fixed, integers, with_stalls
+from mlms.analysis.comparison import Contrast, compare, repeat_set
 from mlms.analysis.effects import MARGIN, ratio_verdict
 from mlms.analysis.intervals import welch_ratio
 from mlms.analysis.latency import PERCENTILES, queries_needed, summarize
@@ -22,6 +23,7 @@ from mlms.errors import InputError, StorageError
 from mlms.runs.run import Run
 
 SIMULATIONS = 100
+SLOWDOWN = 1.05
 
 
 @dataclass
@@ -33,7 +35,15 @@ class Simulated:
     predictions: pl.DataFrame
 
 
-def simulated(series: npt.NDArray[np.int64], correct: npt.NDArray[np.bool_], name: str = "a") -> Simulated:
+def predicted(correct: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    classes = np.where(correct[:, None], [1, 2], [2, 1])
+    columns = {"sample": np.arange(len(correct)).astype(str), "target": np.ones(len(correct), np.int64)}
+    return pl.DataFrame({**columns, "classes": pl.Series(classes).cast(pl.List(pl.Int64))})
+
+
+def simulated(
+    series: npt.NDArray[np.int64], correct: npt.NDArray[np.bool_], predictions: pl.DataFrame, name: str
+) -> Simulated:
     count = len(series)
     starts = np.concatenate([[0], np.cumsum(series + 5_000)[:-1]])
     seconds = float(starts[-1] + series[-1]) / 1e9
@@ -48,30 +58,30 @@ def simulated(series: npt.NDArray[np.int64], correct: npt.NDArray[np.bool_], nam
         pl.DataFrame(
             {"phase": "measured", "start_ns": starts, "latency_ns": series, "samples": np.ones(count, np.int32)}
         ),
-        pl.DataFrame(
-            {
-                "sample": [str(number) for number in range(len(correct))],
-                "target": [1] * len(correct),
-                "classes": [[1, 2] if right else [2, 1] for right in correct.tolist()],
-            }
-        ),
+        predictions,
     )
 
 
 @cache
-def pairs(factor: float, spread: float, memory: float, queries: int) -> list[Comparison]:
-    """Two runs of one evaluation each, the second ``factor`` slower: same answers, rare stalls in both."""
+def contrasts(spread: float, memory: float, queries: int) -> list[tuple[Contrast, Contrast]]:
+    """A run against another of the same evaluation, and against that 5% slower: same answers, rare stalls in all."""
     found = []
     for seed in range(SIMULATIONS):
         random = np.random.default_rng(seed)
         correct = random.random(450) < 0.95
-        series = [with_stalls(random, fixed(random, queries, spread, memory, 8e6 * f)) for f in (1.0, factor)]
-        found.append(compare([[simulated(values, correct, name)] for values, name in zip(series, "ab", strict=True)]))
+        base, other = (with_stalls(random, fixed(random, queries, spread, memory, 8e6)) for _ in range(2))
+        answers = predicted(correct)
+        runs = [
+            [simulated(series, correct, answers, name)]
+            for series, name in zip((base, other, integers(other * SLOWDOWN)), "abc", strict=True)
+        ]
+        same, slower = compare(runs).contrasts
+        found.append((same, slower))
     return found
 
 
-def verdicts(comparisons: list[Comparison], metric: str) -> Counter[str]:
-    effects = (comparison.contrasts[0].effect(metric) for comparison in comparisons)
+def verdicts(found: Iterable[Contrast], metric: str) -> Counter[str]:
+    effects = (contrast.effect(metric) for contrast in found)
     return Counter(effect.verdict for effect in effects if effect is not None)
 
 
@@ -93,23 +103,20 @@ FOUND = [
 def test_the_same_evaluation_twice_is_not_distinguishable_in_any_metric(
     spread: float, memory: float, queries: int
 ) -> None:
-    found = pairs(1.0, spread, memory, queries)
-    alike = sum(
-        all(effect.verdict == "not distinguishable" for effect in comparison.contrasts[0].effects)
-        for comparison in found
-    )
+    found = [same for same, _ in contrasts(spread, memory, queries)]
+    alike = sum(all(effect.verdict == "not distinguishable" for effect in same.effects) for same in found)
     assert alike >= 95
     supported = [f"latency.p{percentile:g}" for percentile in PERCENTILES if queries >= queries_needed(percentile)]
-    assert [effect.metric for effect in found[0].contrasts[0].effects] == ["top1", *supported, "throughput"]
+    assert [effect.metric for effect in found[0].effects] == ["top1", *supported, "throughput"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rules", "metrics"), list(zip(DEFAULTS, FOUND, strict=True)))
 def test_a_slowdown_of_5_percent_is_found(rules: tuple[float, float, int], metrics: set[str]) -> None:
-    found = pairs(1.05, *rules)
+    found = [slower for _, slower in contrasts(*rules)]
     for metric in metrics:
         assert verdicts(found, metric)["worse"] >= 95, metric
-    for effect in found[0].contrasts[0].effects:
+    for effect in found[0].effects:
         assert verdicts(found, effect.metric)["better"] == 0, effect.metric
     assert verdicts(found, "top1") == {"not distinguishable": SIMULATIONS}
 
@@ -118,10 +125,10 @@ def test_a_slowdown_of_5_percent_is_found(rules: tuple[float, float, int], metri
 @pytest.mark.parametrize("rules", DEFAULTS)
 def test_the_interval_of_the_ratio_holds_it_at_its_rate(rules: tuple[float, float, int]) -> None:
     held: Counter[str] = Counter()
-    for comparison in pairs(1.05, *rules):
-        for effect in comparison.contrasts[0].effects:
+    for _, slower in contrasts(*rules):
+        for effect in slower.effects:
             if effect.interval is not None and effect.metric in ("latency.p50", "latency.p90", "throughput"):
-                held[effect.metric] += (1 / 1.05 if effect.metric == "throughput" else 1.05) in effect.interval
+                held[effect.metric] += (1 / SLOWDOWN if effect.metric == "throughput" else SLOWDOWN) in effect.interval
     assert len(held) == 3
     assert min(held.values()) >= 89, held  # 95 less three standard errors of 100
 
@@ -216,6 +223,25 @@ def test_flips_that_cancel_are_not_a_difference(made: Any) -> None:
     assert effect.note.startswith("23 samples gained, 23 lost")
 
 
+def test_other_data_under_the_same_ids_is_not_paired() -> None:
+    """Of ten classes every tenth target is the same by chance, so no sample is paired, not even those."""
+    series, right = fixed(np.random.default_rng(0), 300), np.arange(450) % 20 > 0
+    one, other = (simulated(series, right, predicted(right), name) for name in "ab")
+    assert compare([[one], [other]]).contrasts[0].effects[0].p == 1.0
+    shift = pl.Series(np.arange(450) % 10)
+    shuffled = other.predictions.with_columns(
+        target=pl.col("target") + shift,
+        classes=pl.concat_list(*(pl.col("classes").list.get(i) + shift for i in (0, 1))),
+    )
+    # The metric's own column is paired in the same way; its targets may be anything.
+    named = other.predictions.select("sample", target=pl.lit("one"), top1=pl.Series(right))
+    for predictions, differing in ((shuffled, 405), (named, 450)):
+        effect = compare([[one], [replace(other, predictions=predictions)]]).contrasts[0].effects[0]
+        assert effect.interval is not None
+        assert effect.interval.method == "Newcombe, samples unpaired"
+        assert effect.note.startswith(f"not paired: {differing} of 450 samples with the same id have another target")
+
+
 def test_without_predictions_the_samples_are_taken_for_unpaired(made: Any) -> None:
     files = {"latencies": "latencies.parquet"}
     right, wrong = np.arange(450) % 20 > 0, np.arange(450) % 10 > 0
@@ -248,8 +274,21 @@ def test_what_differs_is_told(made: Any) -> None:
     (contrast,) = found.contrasts
     assert [(s.key, s.baseline, s.other) for s in contrast.settings] == [("batch_size", 1, 8)]
     assert [(s.key, s.baseline, s.other) for s in contrast.environment] == [("packages.torch", "2.15.0", "2.16.0")]
-    assert not contrast.same_fingerprint
+    assert not contrast.same_environment
     assert found.notes == ("different machine or software: b was not made in the environment of a",)
+
+
+def test_another_framework_is_not_another_environment(made: Any) -> None:
+    """Both were installed beside one another; a record lists its own framework's distribution only."""
+    environment = record()["environment"]
+    packages = {name: version for name, version in environment["packages"].items() if name != "torch"}
+    other = {**environment, "fingerprint": "ef" * 32, "packages": {**packages, "onnxruntime": "1.32.0"}}
+    framework = {**record()["framework"], "name": "onnxruntime", "distribution": "onnxruntime", "installed": "1.32.0"}
+    found = compare([made("a"), made("b", environment=other, framework=framework)])
+    assert found.notes == ()
+    assert found.contrasts[0].same_environment
+    assert not found.contrasts[0].environment
+    assert "framework.installed" in {setting.key for setting in found.contrasts[0].settings}
 
 
 @pytest.mark.parametrize(
@@ -299,6 +338,13 @@ def test_doubtful_figures_are_flagged(made: Any) -> None:
     assert found.subjects[1].flags == ()
 
 
+def test_a_verdict_that_a_series_does_not_bear_says_so_beside_it(made: Any) -> None:
+    runs = made("a")
+    runs[0].record["latency"]["steadiness"].update(label="bimodal", reasons=["two modes"])
+    effects = compare([runs, made("b")]).contrasts[0].effects
+    assert {(effect.verdict, effect.note) for effect in effects if effect.unit == "ns"} == {("unknown", "not steady")}
+
+
 def test_too_few_or_unfinished_runs(made: Any) -> None:
     with pytest.raises(InputError, match="at least two runs"):
         compare([made("a")])
@@ -335,3 +381,23 @@ def test_repeats_belong_together_until_a_number_comes_again() -> None:
     assert sorted(repeat_set(known[3], known)) == ["4", "5"]
     assert repeat_set(known[5], known) == ["6"]
     assert repeat_set(record("7"), known) == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("indices", "sets"),
+    [
+        ([2, 3, 1, 2, 3], [[0, 1], [2, 3, 4]]),  # the first of a sweep failed, and the next is whole
+        ([2, 3, 1], [[0, 1, 2]]),  # it was resumed
+        ([2, 3, 1, 1, 2, 3], [[0, 1, 2], [3, 4, 5]]),  # and then repeated
+        ([1, 3, 2, 3], [[0, 1], [2, 3]]),  # the first of the second one failed
+        ([1, 2, 3, 2, 3, 1], [[0, 1, 2], [3, 4, 5]]),  # and was resumed
+    ],
+)
+def test_a_sweep_whose_repeats_failed_takes_none_of_the_next(indices: list[int], sets: list[list[int]]) -> None:
+    known = [
+        record(str(start), started_at=str(start), repeat={"index": index, "of": 3, "group": "g"})
+        for start, index in enumerate(indices)
+    ]
+    for members in sets:
+        for member in members:
+            assert sorted(map(int, repeat_set(known[member], known))) == members

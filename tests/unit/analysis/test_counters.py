@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,6 +49,18 @@ def test_what_has_no_sample_in_the_window_is_left_out() -> None:
 def test_values_that_are_none_don_t_count() -> None:
     (found,) = summarize_counters([counter("a", [1, np.inf, np.nan, 3])], (at(0), at(1)))
     assert (found["samples"], found["max"]) == (2, 3.0)
+    (found,) = summarize_counters([counter("a", [0, np.nan, 20, 30], kind="sum")], (at(0), at(0.3)))
+    assert (found["samples"], found["increase"], found["max"]) == (2, 30.0, pytest.approx(100))
+
+
+@given(
+    st.lists(st.floats(), max_size=8),
+    st.sampled_from(["gauge", "sum"]),
+    st.one_of(st.floats(), st.text(), st.just(np.float32(1))),
+)
+def test_whatever_a_profiler_samples_the_record_can_hold(values: list[float], kind: Any, attribute: Any) -> None:
+    found = summarize_counters([counter("a", values, kind=kind, about=attribute)], (at(0), at(1)))
+    json.dumps(found, allow_nan=False)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=2, max_size=30), st.floats(0, 3), st.floats(0, 3))

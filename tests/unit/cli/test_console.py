@@ -34,6 +34,12 @@ def test_a_pipe_gets_warnings_and_no_bars() -> None:
     assert done.stderr == "warning: [not markup] wolf\n"
 
 
+def test_a_pipe_gets_a_line_for_each_finished_task_that_took_long() -> None:
+    impatient = "from mlms.cli import console\nconsole.WORTH_A_LINE_S = 0.0\n"
+    done = subprocess.run([sys.executable, "-c", impatient + BAR], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[:3] == ["counting [sheep]: 3 sheep, 0 s", "fetching: 0 s", "waiting: 1 items, 0 s"]
+
+
 def test_a_terminal_gets_bars() -> None:
     pty = pytest.importorskip("pty", reason="a terminal needs a POSIX system")
     ours, theirs = pty.openpty()

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -315,6 +316,25 @@ def test_weights_in_a_file_count_by_their_bytes(one, tmp_path):
         return one(f"model: b\ndataset: images\nweights: {{file: {name}}}\n").digest
 
     assert digest("one", b"123") == digest("two", b"123") != digest("three", b"124")
+
+
+def test_other_weights_have_no_published_figures(one, tmp_path):
+    (tmp_path / "own").write_bytes(b"123")
+    (tmp_path / "copy").write_bytes(b"123")
+    (tmp_path / "other").write_bytes(b"124")
+    inline = (
+        "dataset: images\nmodel:\n  name: m\n  task: vision\n  framework: pytorch\n  source: {weights: {file: own}}\n"
+        "  input: [{name: image, dtype: float32, shape: [3]}]\n"
+        "  published: [{metric: top1, value: 50, dataset: images}]\n"
+    )
+    for weights, kept in (("", 1), ("{file: copy}", 1), ("{file: other}", 0), ("{file: missing}", 0), ("random", 0)):
+        given = f"weights: {weights}\n" if weights else ""
+        assert len(one(inline + given).model.published) == kept, weights
+    # Of an asset's URL no more than the first digits may be known.
+    digest = hashlib.sha256(b"123").hexdigest()
+    by_url = inline.replace("{file: own}", f"{{url: 'https://x.org/w', sha256: {digest[:8]!r}}}")
+    for weights, kept in (("copy", 1), ("other", 0)):
+        assert len(one(by_url + f"weights: {{file: {weights}}}\n").model.published) == kept, weights
 
 
 def test_evaluation_data_is_plain(one):

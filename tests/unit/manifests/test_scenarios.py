@@ -91,6 +91,12 @@ def test_the_profile_of_mlperf_raises_durations_and_lowers_none() -> None:
         ({"workers": 2}, "scenario.workers", "no meaning", "server"),
         ({"type": "server", "samples_per_query": 2}, "scenario.samples_per_query", "no meaning", "multi_stream"),
         ({"offline_expected_qps": 2}, "scenario.offline_expected_qps", "no meaning", "offline"),
+        (
+            {"type": "server", "target_latency": 1, "target_qps": 0.01, "max_duration": "20s"},
+            "scenario.target_qps",
+            "'target_qps' of 0.01 is less than one query in max_duration (20 s)",
+            "give it 0.05 or more, or raise max_duration",
+        ),
         ({"min_duration": "2m"}, "scenario", "min_duration (120 s) is more than max_duration (60 s)", "raise"),
     ],
 )

@@ -34,6 +34,8 @@ def test_a_line_for_each_figure() -> None:
         "hw.power": "176 W (100 to 254) in 5 series",
     }
     assert lines(BUSY[0]) == {"system.cpu.utilization": "45 % (0 to 90)"}
+    two_apart = [counter("hw.power", [value] * 2, unit="W", id=str(value)) for value in (100.0, 200.0, 300.0, 500.0)]
+    assert lines(*two_apart) == {"hw.power": "250 W (100 to 500) in 4 series"}
     assert dict(counter_lines({})) == {}, "a record of before there were counters"
 
 

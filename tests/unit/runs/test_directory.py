@@ -14,7 +14,9 @@ import pytest
 from fakes.records import record, write_run
 from mlms.errors import InputError, StorageError
 from mlms.runs.directory import RunDirectory, check_writable, root_from
+from mlms.runs.partial import claim
 from mlms.runs.run import Run
+from mlms.runs.store import scan
 
 ID = "20261123-211500-digits-cnn-1a2b3c4d"
 
@@ -89,6 +91,57 @@ def test_a_taken_id_gets_a_number(tmp_path: Path) -> None:
     assert Run(tmp_path / f"{ID}-3").id == f"{ID}-3"
 
 
+def two_latencies() -> pl.DataFrame:
+    return pl.DataFrame({"query": [0, 1], "phase": "measured", "start_ns": [1, 2], "latency_ns": [5, 6], "samples": 1})
+
+
+@pytest.mark.parametrize("kind", [ValueError, StorageError])
+def test_what_was_measured_is_kept_whatever_fails_then(kind: type[Exception], tmp_path: Path) -> None:
+    def fail(*, measured: bool) -> RunDirectory:
+        with contextlib.suppress(kind), RunDirectory.create(tmp_path, ID) as directory, directory.scratch():
+            if measured:
+                directory.write_latencies(two_latencies())
+            raise kind("as it happens")
+        return directory
+
+    kept = fail(measured=True)
+    assert kept.kept_log == tmp_path / f"{ID}.failed" / "log.txt"
+    assert {file.name for file in kept.kept_log.parent.iterdir()} == {"log.txt", "latencies.parquet"}
+    assert pl.read_parquet(tmp_path / f"{ID}.failed" / "latencies.parquet")["latency_ns"].to_list() == [5, 6]
+    assert scan(tmp_path) == ([], [])
+    again = fail(measured=True)
+    assert again.id == f"{ID}-2", "it takes no other failure's place"
+    assert again.kept_log is not None
+    assert kept.kept_log.is_file()
+
+
+def test_an_interrupt_keeps_nothing(tmp_path: Path) -> None:
+    with contextlib.suppress(KeyboardInterrupt), RunDirectory.create(tmp_path, ID) as directory:
+        directory.write_latencies(two_latencies())
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_finished_while_another_chooses_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rivals = [ID]
+
+    def claim_late(path: Path) -> int | None:
+        if rivals:
+            write_run(tmp_path, rivals.pop())
+        return claim(path)
+
+    monkeypatch.setattr("mlms.runs.directory.claim", claim_late)
+    assert write_run(tmp_path).name == f"{ID}-2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [ID, f"{ID}-2"]
+
+
+def test_names_that_are_no_utf_8_are_written_out(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path, ID) as directory:
+        directory.write_predictions([{"sample": os.fsdecode(b"a\xff.png"), "classes": ["\udcff"]}])
+        directory.write_record(record())
+    assert pl.read_parquet(directory.path / "predictions.parquet").rows() == [("a\\udcff.png", ["\\udcff"])]
+
+
 def test_a_killed_process_s_leftovers_don_t_disturb(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from mlms.runs.directory import RunDirectory\n"
@@ -157,6 +210,14 @@ def test_a_disk_that_fills_up_leaves_no_half_run(full_disk: Path) -> None:
     assert "latencies.parquet" in str(caught.value)
     assert "free some space" in str(caught.value)
     assert [path.name for path in full_disk.iterdir()] == ["first"]
+
+
+def test_a_report_that_doesn_t_fit_leaves_room_for_the_record(full_disk: Path) -> None:
+    with RunDirectory.create(full_disk, ID) as directory:
+        with pytest.raises(StorageError, match="No space left on device"):
+            directory.write_report("x" * 400_000)
+        directory.write_record(record())
+    assert {file.name for file in (full_disk / ID).iterdir()} == {"log.txt", "run.json"}
 
 
 def test_a_log_that_can_t_be_written_fails_the_run(full_disk: Path) -> None:

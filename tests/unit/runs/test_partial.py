@@ -23,9 +23,23 @@ def test_a_dead_process_s_directory_goes_and_its_log_stays(tmp_path: Path) -> No
     assert (tmp_path / "run-1.failed.log").read_text() == "so far so good"
 
 
+MEASURED = """\
+import os, signal, sys; from pathlib import Path; from mlms.runs.partial import claim
+path = Path(sys.argv[1]); claim(path); (path / "log.txt").touch(); (path / "latencies.parquet").touch()
+(path / ".scratch-1").mkdir(); os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_dead_process_s_measurement_stays(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", MEASURED, partial(tmp_path / "run-1")], check=False)
+    assert remove_abandoned(tmp_path) == [tmp_path / "run-1.failed" / "log.txt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run-1.failed"]
+    assert {file.name for file in (tmp_path / "run-1.failed").iterdir()} == {"log.txt", "latencies.parquet"}
+
+
 def test_logs_need_not_be_kept(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", DIES, partial(tmp_path / "run-1")], check=False)
-    assert remove_abandoned(tmp_path, keep_logs=False) == []
+    assert remove_abandoned(tmp_path, keep_any=False) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -42,8 +42,9 @@ def test_every_problem_of_a_record_is_reported() -> None:
         ("[]", "not the record of a run"),
         ('{"kind": "model"}', "not the record of a run"),
         ('{"kind": "run", "schema_version": 2}', "schema_version 2; this mlms reads 1"),
-        ('{"kind": "run", "schema_version": 1}', "'id', 'name', 'digest', 'started_at', 'metrics'"),
+        ('{"kind": "run", "schema_version": 1}', "'id', 'name', 'status', 'digest'"),
         ("\xff", "damaged"),
+        pytest.param("[" * 200_000, "damaged", id="deep"),
     ],
 )
 def test_a_damaged_record_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -51,6 +52,33 @@ def test_a_damaged_record_is_refused(text: str, message: str, tmp_path: Path) ->
     with pytest.raises(StorageError, match=message) as caught:
         read(tmp_path)
     assert str(tmp_path / "run.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("key", sorted(record().keys() - {"kind", "schema_version"}))
+def test_a_record_that_lacks_what_readers_rely_on_is_damaged(key: str, tmp_path: Path) -> None:
+    whole = record()
+    value = whole.pop(key)
+    for given in (whole, {**whole, key: 5 if isinstance(value, str) else "damaged"}):
+        (tmp_path / "run.json").write_text(json.dumps(given), "utf-8")
+        with pytest.raises(StorageError, match=f"this record is damaged: without a proper '{key}'"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("metrics", [5]),
+        ("metrics", [{"name": "top1"}]),
+        ("files", {"report": 5}),
+        ("latency", {"unit": "ns"}),
+        ("scenario", {**record()["scenario"], "valid": 1}),
+        ("scenario", {**record()["scenario"], "min_queries": 1.5}),
+    ],
+)
+def test_so_is_one_that_is_damaged_further_down(key: str, value: object, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(record(**{key: value})), "utf-8")
+    with pytest.raises(StorageError, match=f"damaged: without a proper '{key}'"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize(

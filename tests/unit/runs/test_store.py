@@ -25,6 +25,7 @@ def test_broken_directories_are_problems(root: Path) -> None:
     (root / "empty").mkdir()
     (root / OLD / "run.json").write_text("{", "utf-8")
     (root / ".hidden.partial").mkdir()
+    (root / "one.failed").mkdir()
     (root / "notes.txt").touch()
     found, problems = scan(root)
     assert [run.id for run in found] == [OTHER, NEW]

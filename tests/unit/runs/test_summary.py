@@ -43,6 +43,13 @@ def test_the_gpu_that_was_used_is_named() -> None:
     gpus = [{"name": name, "memory_bytes": 1, "driver": "1"} for name in ("first", "second")]
     environment = record()["environment"] | {"gpus": gpus}
     assert Row("device", "cuda:1, float16", "second") in summary_rows(record(model=model, environment=environment))
+    environment |= {"variables": {"CUDA_VISIBLE_DEVICES": "1,0"}}
+    framework = record()["framework"] | {"describe": {"gpus": gpus[::-1]}}
+    seen = summary_rows(record(model=model, environment=environment, framework=framework))
+    assert Row("device", "cuda:1, float16", "first") in seen, "as CUDA shows them to the framework"
+    assert Row("device", "cuda:1, float16", "") in summary_rows(record(model=model, environment=environment))
+    alike = environment | {"gpus": gpus[:1] * 3}
+    assert Row("device", "cuda:1, float16", "first") in summary_rows(record(model=model, environment=alike))
 
 
 @pytest.mark.parametrize(

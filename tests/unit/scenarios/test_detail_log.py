@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlms.errors import StorageError
 from mlms.manifests.types import ScenarioSpec
 from mlms.progress import Silent
-from mlms.scenarios.detail_log import LoadGenResult, read
+from mlms.scenarios.detail_log import FILE, LoadGenResult, read
 from mlms.scenarios.loadgen import Seeds, measure
 
 TAIL = {"single_stream": 90, "multi_stream": 99, "server": 99, "offline": 90}
@@ -71,3 +72,25 @@ def test_an_invalid_test_gives_its_reasons(tmp_path: Path) -> None:
 def test_server_says_how_many_queries_it_lacks(tmp_path: Path) -> None:
     result, summary = run(tmp_path, "server", least=100)
     assert f"at least {result.more_needed} more queries" in summary
+
+
+@pytest.mark.parametrize("kept", [0, 1, 500, 5000, -2, -400])
+def test_a_log_that_is_cut_off_is_refused(tmp_path: Path, kept: int) -> None:
+    run(tmp_path, "single_stream")
+    log = tmp_path / FILE
+    log.write_bytes(log.read_bytes()[:kept])
+    with pytest.raises(StorageError, match="incomplete; is the disk full") as caught:
+        read(tmp_path, "single_stream", 90)
+    assert str(log) in str(caught.value)
+
+
+def test_so_is_one_that_ends_before_the_results_and_one_that_is_missing(tmp_path: Path) -> None:
+    run(tmp_path, "single_stream")
+    log = tmp_path / FILE
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(line for line in lines if "result_" not in line))
+    with pytest.raises(StorageError, match="incomplete"):
+        read(tmp_path, "single_stream", 90)
+    log.unlink()
+    with pytest.raises(StorageError, match="incomplete"):
+        read(tmp_path, "single_stream", 90)

@@ -18,6 +18,7 @@ def documents() -> list[dict[str, Any]]:
     return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in MODELS]
 
 
+@pytest.mark.slow
 def test_the_generated_files_are_current() -> None:
     pytest.importorskip("torchvision")
     command = [sys.executable, str(ROOT / "tools" / "generate_torchvision_assets.py"), "--check"]
@@ -72,6 +73,7 @@ def test_every_model_says_what_a_run_needs() -> None:
         assert document["license"] == ("CC-BY-NC-4.0" if "swag" in weights["url"] else "BSD-3-Clause")
 
 
+@pytest.mark.slow
 def test_the_arguments_build_what_torchvision_builds_for_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the weights' bytes: what module does torchvision's builder load them into, and what do we build?"""
     models = pytest.importorskip("torchvision.models")

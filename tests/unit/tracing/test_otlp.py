@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import numpy as np
@@ -20,7 +20,7 @@ from fakes.certificates import self_signed
 from fakes.otlp_receiver import Receiver, receiver
 from fakes.span_tables import nested
 from mlms.tracing import attributes as attribute_text
-from mlms.tracing.otlp import send
+from mlms.tracing.otlp import ExportReport, send
 from mlms.tracing.otlp_encoding import CHUNK_BYTES, CHUNK_SPANS, encode
 from mlms.tracing.session import Tracing
 from mlms.tracing.spans import SCHEMA, SpanTable, StoredSpans, predictions
@@ -233,6 +233,30 @@ def test_a_larger_budget_outlasts_a_restart() -> None:
     assert (report.sent, report.error) == (3, None)
 
 
+@pytest.mark.parametrize("seconds", [1e15, -1e15, 9e18])
+def test_a_collector_that_says_to_come_back_in_no_sensible_time(seconds: float) -> None:
+    with receiver(failures=[(grpc.StatusCode.UNAVAILABLE, seconds)] * 1000) as fake:
+        report = send(trace(1), fake.endpoint, budget_seconds=0.5)
+    assert report.sent == 0
+    assert "did not take the spans: UNAVAILABLE" in (report.error or "")
+
+
+def test_a_bug_in_sending_is_reported_and_not_raised(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        resource: ClassVar[dict[str, Any]] = {}
+
+        def __len__(self) -> int:
+            return 1
+
+        def parts(self) -> Iterator[SpanTable]:
+            raise LookupError("as it happens")
+
+    with receiver() as fake:
+        report = send(Broken(), fake.endpoint)  # type: ignore[arg-type]
+    assert report == ExportReport(fake.endpoint, 0, "spans were not sent: LookupError: as it happens")
+    assert "Traceback" in caplog.text
+
+
 @contextmanager
 def resetting() -> Iterator[int]:
     """A port that reads a little and then resets the connection."""
@@ -273,6 +297,7 @@ def test_damaged_spans_are_reported(tmp_path: Path) -> None:
     assert "cut off or damaged" in (report.error or "")
 
 
+@pytest.mark.slow
 def test_200_000_spans_arrive_one_for_one(tmp_path: Path) -> None:
     path = tmp_path / "spans.parquet"
     nested(8_000, 24).write(path)

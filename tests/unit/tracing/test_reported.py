@@ -72,3 +72,7 @@ def test_what_sticks_out_of_its_prediction_is_cut_off(thread: int | None) -> Non
     (late,) = (span for span in spans if span.name == "late")
     assert late.parent is not None
     assert late.end_ns == late.parent.end_ns
+
+
+def test_names_that_utf_8_can_t_hold_are_written_out() -> None:
+    assert [span.name for span in told(layer("\udcff", 1000, 5000))] == ["predict", r"\udcff"]

@@ -121,6 +121,6 @@ def test_concat_orders_by_time_with_the_longer_span_first() -> None:
     assert len(concat([])) == 0
 
 
-def test_names_that_utf8_can_t_hold_are_kept_as_far_as_they_go() -> None:
+def test_names_that_utf8_can_t_hold_are_written_out() -> None:
     start = np.array([1], dtype=np.int64)
-    assert predictions(TRACE, None, "a\ud800b", start, start, {}).frame["name"].to_list() == ["a?b"]
+    assert predictions(TRACE, None, "a\ud800b", start, start, {}).frame["name"].to_list() == [r"a\ud800b"]

@@ -12,6 +12,8 @@ from mlms.analysis.across_stack.layers import OUTSIDE
 from mlms.analysis.across_stack.overview import overview, overview_if_any
 from mlms.analysis.across_stack.trace import Trace, read_trace
 from mlms.hooks import Roof
+from mlms.reports.where_time_goes import notes
+from mlms.tracing.spans import SpanTable
 
 ROOF = Roof(1e11, ((1 << 10, 4e9), (1 << 20, 1e9)))
 """100 FLOPs a ns; 4 bytes a ns up to 1 KiB, 1 byte a ns from 1 MiB on."""
@@ -57,11 +59,10 @@ def test_bounds_by_type(trace: Trace) -> None:
     relu = found.row(3, named=True)
     assert relu["bound_ns"] == pytest.approx(each.filter(type="ReLU")["bound_ns"].sum())
     assert relu["gap"] == pytest.approx(relu["time_ns"] / relu["bound_ns"])
-    assert bound.model_bound_ns(found) == pytest.approx(each["bound_ns"].sum())
+    assert bound.model_bound_ns(trace, ROOF) == pytest.approx(each["bound_ns"].sum())
     without = bound.bounds_by_type(trace, None)
     assert without["time_ns"].to_list() == found["time_ns"].to_list()
     assert without["bound_ns"].null_count() == without.height
-    assert bound.model_bound_ns(without) is None
 
 
 def test_the_bandwidth_of_a_working_set() -> None:
@@ -89,6 +90,79 @@ def test_roofline_of_layers_and_model(trace: Trace) -> None:
     bare = roofline.layer_roofline(trace)
     assert bare["intensity"].to_list() == found["intensity"].to_list()
     assert bare["attainable_flops_per_s"].null_count() == bare["memory_bound"].null_count() == bare.height
+
+
+def beside_table(inner_bytes: int | None = 100) -> SpanTable:
+    """Two predictions of two samples: ``block`` (10,000 FLOPs) computes beside ``inner`` (2,000), ``plain`` doesn't."""
+    made = Spans()
+    for start in (0, 1000):
+        prediction = made.add(None, "predict", "model", start, 100, {"mlms.batch_size": 2})
+        outer = {"flops": 10_000, "input_bytes": 100, "output_bytes": 800, "parameter_bytes": 4_000}
+        leaf = {"flops": 2_000, "input_bytes": 100, "parameter_bytes": 400}
+        more = {} if inner_bytes is None else {"output_bytes": inner_bytes}
+        block = made.add(prediction, "block", "layer", start, 50, layer("Block", **outer))
+        made.add(block, "inner", "layer", start, 20, layer("Linear", **leaf, **more))
+        plain = made.add(prediction, "plain", "layer", start + 50, 40, layer("Sequential", flops=2_000))
+        made.add(plain, "last", "layer", start + 50, 30, layer("Linear", **leaf, output_bytes=100))
+    return made.table()
+
+
+def test_the_model_has_the_flops_of_layers_that_compute_beside_others(tmp_path: Path) -> None:
+    trace = read_trace(traced_run(tmp_path, beside_table()))
+    (found,) = roofline.model_roofline(trace, ROOF).iter_rows(named=True)
+    assert (found["flops"], found["bytes"], found["intensity"], found["unknown"]) == (12_000, None, None, "block")
+    assert found["flops_per_s"] == pytest.approx(12_000 / 100e-6)
+    layers = roofline.layer_roofline(trace, ROOF)
+    assert layers.select("name", "flops", "bytes").rows() == [("inner", 2_000, 600), ("last", 2_000, 600)]
+
+
+def test_the_model_s_bytes_are_unknown_where_a_layer_s_are(tmp_path: Path) -> None:
+    (found,) = roofline.model_roofline(read_trace(traced_run(tmp_path, beside_table(None)))).iter_rows(named=True)
+    assert (found["flops"], found["bytes"], found["unknown"]) == (12_000, None, "block, inner")
+
+
+def test_the_model_has_the_flops_that_no_layer_has(tmp_path: Path) -> None:
+    run = traced_run(tmp_path, beside_table(), resources={"flops_per_sample": 7_000.0})
+    (found,) = roofline.model_roofline(read_trace(run)).iter_rows(named=True)
+    assert (found["flops"], found["unknown"]) == (14_000, f"block, {OUTSIDE}")
+
+
+def test_on_a_gpu_the_model_has_the_traffic_of_kernels_outside_of_layers(tmp_path: Path) -> None:
+    (found,) = roofline.model_roofline(read_trace(gpu_run(tmp_path)), ROOF).iter_rows(named=True)
+    assert (found["flops"], found["bytes"], found["unknown"]) == (7e6, 6e6 + 1e6 + 1e6, None)
+    made = Spans()
+    prediction = made.add(None, "predict", "model", 0, 100, {"mlms.batch_size": 1})
+    fc = made.add(prediction, "fc", "layer", 0, 50, layer("Linear", flops=1_000))
+    traffic = {"mlms.gpu.dram_read_bytes": 10, "mlms.gpu.dram_write_bytes": 10, "mlms.gpu.flops": 400}
+    made.add(fc, "gemm", "library", 0, 50, {"mlms.gpu.activity": "kernel", **traffic})
+    run = traced_run(tmp_path, made.table(), level="library", resources={"flops_per_sample": 1_000.0})
+    (found,) = roofline.model_roofline(read_trace(run)).iter_rows(named=True)
+    assert (found["flops"], found["bytes"], found["unknown"]) == (400, 20, None), "as the GPU counts, not the framework"
+
+
+def test_a_type_of_which_some_layers_have_a_bound_is_held_against_their_time(tmp_path: Path) -> None:
+    made = Spans()
+    prediction = made.add(None, "predict", "model", 0, 100)
+    made.add(prediction, "known", "layer", 0, 20, layer("Linear", flops=1_000_000))
+    made.add(prediction, "unknown", "layer", 20, 70, layer("Linear"))
+    trace = read_trace(traced_run(tmp_path, made.table()))
+    assert bound.layer_bounds(trace, ROOF)["gap"].to_list() == [pytest.approx(2), None]
+    row = bound.bounds_by_type(trace, ROOF).row(0, named=True)
+    assert (row["time_ns"], row["bound_ns"]) == (90_000, pytest.approx(10_000))
+    assert (row["gap"], row["lost_ns"]) == (pytest.approx(2), pytest.approx(10_000))
+
+
+def test_a_module_that_is_called_again_holds_its_parameters_once(tmp_path: Path) -> None:
+    made = Spans()
+    prediction = made.add(None, "predict", "model", 0, 100)
+    sizes = {"flops": 0, "input_bytes": 0, "output_bytes": 0, "parameter_bytes": 1 << 10}
+    for call in range(4):
+        made.add(prediction, "cell", "layer", 20 * call, 10, layer("RNNCell", **sizes))
+    made.add(prediction, "head", "layer", 80, 10, layer("Linear", **sizes))
+    roof = Roof(1e11, ((1 << 10, 4e9), (2 << 10, 2e9), (8 << 10, 1e9)))
+    found = bound.layer_bounds(read_trace(traced_run(tmp_path, made.table())), roof)
+    first, again = 1024 / 2, 1024 / 4
+    assert found["memory_ns"].to_list() == pytest.approx([first, again, again, again, first])
 
 
 def test_roofline_of_kernels_and_of_layers_by_their_kernels(tmp_path: Path) -> None:
@@ -123,6 +197,15 @@ def test_the_answer_for_resnet50(tmp_path: Path) -> None:
     assert 1.2 < found.data["gap"] < 1.7
     assert found.other == {"types": 0, "layers": 182 - 5}
     assert all(row["gap"] is None or row["gap"] > 1 for row in found.types), "nothing is faster than its bound"
+
+
+def test_layers_told_of_for_another_batch_size_have_no_bounds_and_that_is_said(tmp_path: Path) -> None:
+    made = Spans()
+    prediction = made.add(None, "predict", "model", 0, 100, {"mlms.batch_size": 1})
+    made.add(prediction, "fc", "layer", 0, 50, layer("Linear", flops=8_000, batch_size=8))
+    found = overview(read_trace(traced_run(tmp_path, made.table())), ROOF)
+    assert (found.bound_ns, found.types[0]["bound_ns"]) == (None, None)
+    assert any(note.startswith("No bounds: ") for note in notes(found.data))
 
 
 def test_a_report_of_a_run_without_layers_has_no_overview(tmp_path: Path) -> None:

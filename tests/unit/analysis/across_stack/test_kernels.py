@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes.traced_runs import gpu_run, resnet50
+from fakes.traced_runs import Spans, gpu_run, layer, resnet50, traced_run
 from mlms.analysis.across_stack import kernels
 from mlms.analysis.across_stack.layers import OUTSIDE
 from mlms.analysis.across_stack.trace import Trace, read_trace
@@ -64,6 +64,29 @@ def test_all_kernels_beside_the_model(trace: Trace) -> None:
     (row,) = kernels.kernels_by_model(trace).iter_rows(named=True)
     assert (row["device"], row["kernels"], row["latency_ns"], row["prediction_ns"]) == ("gpu", 4, 410_000, 1_000_000)
     assert row["share"] == pytest.approx(41)
+
+
+def test_kernels_of_some_predictions_count_for_as_many(tmp_path: Path) -> None:
+    made = Spans()
+    gpu = {"mlms.gpu.activity": "kernel", "mlms.gpu.flops": 100, "mlms.gpu.occupancy": 0.5}
+    for number in range(10):
+        prediction = made.add(None, "predict", "model", 1000 * number, 900)
+        fc = made.add(prediction, "fc", "layer", 1000 * number, 100, layer("Linear"))
+        made.add(fc, "gemm", "library", 1000 * number, 1, gpu)
+        if number == 3:
+            made.add(fc, "memset", "library", 1000 * number + 10, 50, gpu)
+            rare = made.add(prediction, "rare", "layer", 1000 * number + 200, 100, layer("Linear"))
+            made.add(rare, "gemm", "library", 1000 * number + 200, 1, gpu)
+    trace = read_trace(traced_run(tmp_path, made.table(), level="library"))
+    by_name = {row["name"]: row for row in kernels.kernels_by_name(trace).iter_rows(named=True)}
+    memset = by_name["memset"]
+    assert (memset["kernels"], memset["latency_ns"], memset["flops"], memset["occupancy"]) == pytest.approx(
+        (0.1, 5_000, 10, 0.5)
+    )
+    assert (by_name["gemm"]["kernels"], by_name["gemm"]["latency_ns"]) == (1, 1_000)
+    assert memset["share"] == pytest.approx(100 * 5 / 6)
+    by_layer = kernels.kernels_by_layer(trace).filter(name="rare").row(0, named=True)
+    assert (by_layer["kernels"], by_layer["latency_ns"]) == (1, 1_000), "in a prediction that runs the layer"
 
 
 def test_counters_that_nobody_counted_are_unknown_and_not_zero(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes.traced_runs import small_table, traced_run
+from fakes.traced_runs import Spans, layer, small_table, traced_run
 from mlms.analysis.across_stack.layer_difference import difference_by_type, layer_difference
 from mlms.analysis.across_stack.layers import OUTSIDE
 from mlms.analysis.across_stack.trace import read_trace
@@ -52,3 +52,18 @@ def test_a_run_against_itself_has_no_difference(tmp_path: Path) -> None:
     found = layer_difference(trace, trace)
     assert set(found["difference_ns"]) == {0}
     assert not any(found["certain"].drop_nulls())
+
+
+def test_a_layer_that_runs_more_seldom_takes_less_of_a_prediction(tmp_path: Path) -> None:
+    traces = []
+    for seldom in (1, 4):
+        made = Spans()
+        for number in range(8):
+            prediction = made.add(None, "predict", "model", 1000 * number, 100)
+            if number % seldom == 0:
+                made.add(prediction, "expert", "layer", 1000 * number, 40, layer("Linear"))
+        traces.append(read_trace(traced_run(tmp_path, made.table())))
+    (expert, *_) = layer_difference(*traces).iter_rows(named=True)
+    assert (expert["before_ns"], expert["after_ns"], expert["certain"]) == (40_000, 10_000, True)
+    (by_type, *_) = difference_by_type(*traces).iter_rows(named=True)
+    assert by_type["difference_ns"] == -30_000

@@ -153,3 +153,21 @@ def test_occurrences_count_the_same_keys_before(keys: list[tuple[int, int]]) -> 
     arrays = [np.array([key[side] for key in keys], dtype=np.int64) for side in (0, 1)]
     expected = [keys[:place].count(key) for place, key in enumerate(keys)]
     assert occurrences(*arrays, np.arange(len(keys))).tolist() == expected
+
+
+def test_what_was_told_of_a_layer_for_another_batch_size_is_unknown(tmp_path: Path) -> None:
+    made = Spans()
+    sizes = {"flops": 800, "input_bytes": 80, "input_shapes": ["8x10"], "parameter_bytes": 40, "batch_size": 8}
+    for number, size in enumerate((1, 8, 1, 8, 8)):
+        prediction = made.add(None, "predict", "model", 100 * number, 90, {"mlms.batch_size": size})
+        made.add(prediction, "fc", "layer", 100 * number, 50, layer("Linear", **sizes))
+    told = read_trace(traced_run(tmp_path, made.table()))
+    assert told.calls.select("flops", "input_shapes", "parameter_bytes").rows() == [(800, "8x10", 40)]
+    for number in (5, 6):
+        prediction = made.add(None, "predict", "model", 100 * number, 90, {"mlms.batch_size": 1})
+        made.add(prediction, "fc", "layer", 100 * number, 50, layer("Linear", **sizes))
+    other = read_trace(traced_run(tmp_path, made.table()))
+    assert other.predictions["batch_size"].to_list() == [1] * 4
+    assert other.calls.select("flops", "input_bytes", "input_shapes", "parameter_bytes").rows() == [
+        (None, None, None, 40)
+    ]

@@ -76,6 +76,14 @@ def test_a_gpu_is_the_one_that_was_used(tmp_path: Path) -> None:
     assert system["accelerator_model_name"] == "GPU 2"
     assert (system["accelerators_per_node"], system["accelerator_memory_capacity"]) == ("1", "32 GiB")
     assert system["accelerator_interconnect"] == UNKNOWN
+    variables = {"CUDA_VISIBLE_DEVICES": "1,0"}
+    for framework, name in ({"gpus": gpus[::-1]}, "First"), ({}, "cuda:1"):
+        seen = changed("environment", gpus=gpus, variables=variables) | changed("framework", describe=framework)
+        run = opened(tmp_path / name / "runs", **model, **seen)
+        write_loadgen_logs(run)
+        exported("mlperf", run, target=tmp_path / name)
+        (path,) = (tmp_path / name / "open/unknown/systems").iterdir()
+        assert json.loads(path.read_text("utf-8"))["accelerator_model_name"] == name
 
 
 def test_the_settings_are_those_that_loadgen_logged(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -104,10 +106,74 @@ def test_big_endian_16_bit_grey(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_32_bit_pixels_have_no_range(tmp_path: Path, mode: str) -> None:
-    path = save(tmp_path / "a.tiff", Image.new(mode, (2, 2), 70_000))
-    with pytest.raises(DataError, match=f"32-bit pixels \\(mode {mode}\\)") as caught:
-        decoder()(path)
-    assert str(path) in str(caught.value)
+    for value in (70_000, 200):
+        path = save(tmp_path / "a.tiff", Image.new(mode, (2, 2), value))
+        with pytest.raises(DataError, match=f"32-bit pixels \\(mode {mode}\\)") as caught:
+            decoder()(path)
+        assert str(path) in str(caught.value)
+
+
+def grey_tiff(values: list[int], bits: int, *, photometric: int = 1, sample_format: int = 1, turned: int = 1) -> bytes:
+    """One row as an uncompressed little-endian TIFF; 12 bits are packed, most significant first."""
+    if bits == 12:
+        data = int("".join(f"{value:012b}" for value in values), 2).to_bytes(len(values) * 12 // 8, "big")
+    else:
+        data = np.array(values).astype(f"<u{bits // 8}").tobytes()
+    tags = {256: len(values), 257: 1, 258: bits, 259: 1, 262: photometric, 273: 0, 274: turned, 277: 1, 278: 1}
+    tags |= {279: len(data), 339: sample_format}
+    tags[273] = 8 + 2 + 12 * len(tags) + 4  # the pixels come after the directory
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+def test_12_bit_grey_is_scaled_from_its_own_range() -> None:
+    assert decoder()(grey_tiff([0, 1024, 2048, 4095], 12))[0, :, 0].tolist() == [0, 64, 128, 255]
+    on_its_side = decoder()(grey_tiff([0, 1024, 2048, 4095], 12, turned=6))
+    assert on_its_side[:, 0, 0].tolist() == [0, 64, 128, 255]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_grey_whose_zero_is_white(bits: int) -> None:
+    step = (2**bits - 1) // 255
+    image = grey_tiff([0, 64 * step, 128 * step, 255 * step], bits, photometric=0)
+    assert decoder()(image)[0, :, 0].tolist() == [255, 191, 127, 0]
+
+
+@pytest.mark.parametrize(
+    ("bits", "sample_format", "problem"),
+    [(8, 2, "signed 8-bit"), (16, 2, "signed 16-bit"), (32, 2, "signed 32-bit"), (32, 1, "unsigned 32-bit")],
+)
+def test_integers_without_a_range_are_refused(bits: int, sample_format: int, problem: str) -> None:
+    with pytest.raises(DataError, match=f"{problem} pixels .* without a defined range") as caught:
+        decoder()(grey_tiff([0, 50, 100, 127], bits, sample_format=sample_format))
+    assert "unsigned integers of 8 or 16 bits" in (caught.value.hint or "")
+
+
+def png(depth: int, colour: int, values: np.ndarray, transparent: list[int]) -> bytes:
+    """One row; ``transparent`` is the tRNS chunk's colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", len(values), 1, depth, colour, 0, 0, 0)
+    row = b"\0" + values.astype(f">u{depth // 8}").tobytes()
+    key = np.array(transparent, ">u2").tobytes()
+    parts = [chunk(b"IHDR", header), chunk(b"tRNS", key), chunk(b"IDAT", zlib.compress(row)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_16_bit_grey_with_a_transparent_value() -> None:
+    """Of three values that are the same in 8 bits only the one is transparent."""
+    image = png(16, 0, np.array([0x8000, 0x8001, 0x8002, 0xFFFF]), [0x8001])
+    assert decoder(background=[7, 7, 7])(image)[0, :, 0].tolist() == [128, 7, 128, 255]
+
+
+def test_16_bit_colour_with_a_transparent_one_is_refused() -> None:
+    """Pillow would make black transparent here."""
+    colours = np.repeat(np.array([[0], [0x8000]]), 3, axis=1)
+    with pytest.raises(DataError, match="one transparent colour"):
+        decoder()(png(16, 2, colours, [0x8000] * 3))
+    assert decoder()(png(8, 2, np.repeat([[0], [128]], 3, axis=1), [128] * 3))[0, :, 0].tolist() == [0, 255]
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tiff"])

@@ -25,13 +25,38 @@ def processor(name: str, **options: object) -> Processor:
 @given(LOGITS)
 def test_softmax_equals_torch(logits: np.ndarray) -> None:
     found = processor("softmax")(logits)
-    assert found.dtype == np.float32
-    assert np.abs(found - torch.from_numpy(logits).softmax(0).numpy()).max() < 1e-6
+    assert found.dtype == np.float64
+    assert np.abs(found - torch.from_numpy(logits).double().softmax(0).numpy()).max() < 1e-14
+
+
+@given(
+    LOGITS
+    | arrays.arrays(np.float32, st.integers(1, 50), elements=st.sampled_from([-1e30, -900, -800, 0, 1e-30, 1e-8, 1]))
+    | arrays.arrays(np.float16, st.integers(1, 50), elements=st.floats(width=16, allow_nan=False, allow_infinity=False))
+)
+def test_softmax_keeps_the_order_of_the_scores(logits: np.ndarray) -> None:
+    found = processor("softmax")(logits)
+    for above in (np.greater, np.equal):
+        assert np.array_equal(above.outer(found, found), above.outer(logits, logits))
+
+
+def test_far_and_near_scores_stay_apart() -> None:
+    """In single precision the 8th score is 0 as the lowest ones are, and the first two are equal."""
+    far = np.full(10, -5, np.float32)
+    far[7:] = 30, 40, 160
+    near = np.array([1e-3, 1.00001e-3, 0, 0], np.float32)
+    for logits, best in ((far, (9, 8, 7, 0, 1)), (near, (1, 0, 2, 3))):
+        assert processor("top_k")(processor("softmax")(logits)).classes == best
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_softmax_of_what_is_no_number() -> None:
+    for bad in (np.nan, np.inf):
+        assert np.isnan(processor("softmax")(np.array([1, bad, 3, 4], np.float32))).all()
 
 
 def test_softmax_of_half_precision_and_of_a_named_output() -> None:
     found = processor("softmax")({"logits": np.array([60000, 60000], np.float16)})
-    assert found.dtype == np.float32
     assert found.tolist() == [0.5, 0.5]
 
 

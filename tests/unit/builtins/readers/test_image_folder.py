@@ -9,7 +9,7 @@ from PIL import Image
 from fakes.contexts import context, make
 from mlms.builtins.readers import COMPONENTS
 from mlms.errors import DataError
-from mlms.hooks import Dataset
+from mlms.hooks import Dataset, NamesClasses
 
 
 def put_image(path: Path) -> None:
@@ -55,6 +55,49 @@ def test_an_empty_class_directory_keeps_its_index(tmp_path: Path) -> None:
     assert listed(read(tmp_path, ("tench", "goldfish"))) == [("n02/1.png", 1)]
 
 
+def test_directories_named_by_number_are_class_indices(tmp_path: Path) -> None:
+    put_images(tmp_path, *(f"{number}/1.png" for number in range(12)))
+    labels = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
+    for declared in (labels, None):
+        assert all(name == f"{target}/1.png" for name, target in listed(read(tmp_path, declared)))
+
+
+def test_directories_named_by_padded_numbers_may_be_a_subset(tmp_path: Path) -> None:
+    put_images(tmp_path, "007/1.png", "010/1.png")
+    for declared in (tuple("abcdefghijkl"), None):
+        assert listed(read(tmp_path, declared)) == [("007/1.png", 7), ("010/1.png", 10)]
+
+
+def test_directories_named_by_numbers_out_of_range(tmp_path: Path) -> None:
+    put_images(tmp_path, "1/1.png", "2/1.png", "3/1.png")
+    with pytest.raises(DataError, match="there is no class 3") as caught:
+        read(tmp_path, ("one", "two", "three"))
+    assert caught.value.hint == "class indices go from 0 to 2"
+    assert str(tmp_path / "3") in str(caught.value)
+
+
+def test_directories_named_by_labels_that_are_numbers(tmp_path: Path) -> None:
+    """A label that is declared is the nearest meaning of a directory's name."""
+    put_images(tmp_path, "1/1.png", "2/1.png")
+    assert listed(read(tmp_path, ("1", "2", "3"))) == [("1/1.png", 0), ("2/1.png", 1)]
+
+
+def test_classes_that_nothing_but_their_order_numbers_are_told(tmp_path: Path) -> None:
+    put_images(tmp_path / "words", "n02/1.png", "n01/1.png")
+    put_images(tmp_path / "numbers", "1/1.png", "0/1.png")
+    for name, classes in (("words", ("n01", "n02")), ("numbers", None)):
+        dataset = read(tmp_path / name)
+        assert isinstance(dataset, NamesClasses)
+        assert dataset.classes == classes
+    declared = read(tmp_path / "words", ("tench", "goldfish"))
+    assert isinstance(declared, NamesClasses)
+    assert declared.classes is None
+    (tmp_path / "words" / "i.csv").write_text("file,label\nn02/1.png,zebra\nn01/1.png,zebra\n")
+    indexed = read(tmp_path / "words", index="i.csv")
+    assert isinstance(indexed, NamesClasses)
+    assert indexed.classes == ("zebra",)
+
+
 def test_directories_that_fit_no_labels(tmp_path: Path) -> None:
     put_images(tmp_path, "cat/1.png", "emu/1.png")
     with pytest.raises(DataError, match=r"2 class directories, but the dataset has 3 labels and 'emu'"):
@@ -93,6 +136,12 @@ def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
     (root / "cat").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (root / "dog" / "loop").symlink_to(root, target_is_directory=True)
     assert listed(read(root)) == [("cat/1.png", 0), ("dog/1.png", 1)]
+
+
+def test_two_links_to_one_directory_are_two_classes(tmp_path: Path) -> None:
+    put_images(tmp_path, "cat/1.png")
+    (tmp_path / "dog").symlink_to(tmp_path / "cat", target_is_directory=True)
+    assert listed(read(tmp_path)) == [("cat/1.png", 0), ("dog/1.png", 1)]
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "empty", "none"])

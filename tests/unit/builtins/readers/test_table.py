@@ -68,9 +68,29 @@ def test_numeric_labels_are_read_as_names_where_all_fit(tmp_path: Path) -> None:
     assert [target for *_, target in listed(indices)] == [1, 0]
 
 
+def test_targets_that_are_labels_and_indices_both_are_refused(tmp_path: Path) -> None:
+    """Neither reading is the likelier one, and the wrong one moves every target by a class."""
+    labels = ("1", "2", "3")
+    with pytest.raises(DataError, match=r"'1' may be the label of class 0, or the index of the label '2'") as caught:
+        read(tmp_path / "a.csv", "x,y\na,1\nb,2\n", labels, value="x", target="y")
+    assert str(caught.value).startswith(f"{tmp_path / 'a.csv'}:2")
+    same = read(tmp_path / "b.csv", "x,y\na,1\nb,0\n", ("0", "1", "2"), value="x", target="y")
+    assert [target for *_, target in listed(same)] == [1, 0]
+
+
+def test_a_quote_is_a_character_in_tsv(tmp_path: Path) -> None:
+    """As GLUE's files have it: read as CSV's quotes, the two would swallow the row between them."""
+    content = 'text\tlabel\n"Yes\t1\nfine weather\t0\nNo"\t1\n6" long\t0\n'
+    rows = [("0", '"Yes', 1), ("1", "fine weather", 0), ("2", 'No"', 1), ("3", '6" long', 0)]
+    assert listed(read(tmp_path / "a.tsv", content, value="text", target="label")) == rows
+    quoted = read(tmp_path / "a.csv", 'text,label\n"Yes, ""indeed""",1\n', value="text", target="label")
+    assert listed(quoted) == [("0", 'Yes, "indeed"', 1)]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "line", "problem"),
     [
+        ("a.tsv", 'x\ty\n"1\t2"\t3\n', "2", "3 cells"),
         ("a.csv", "x,y\n1,2\n1\n", "3", "1 cells"),
         ("a.csv", "x,x\n1,2\n", "1", "same name"),
         ("a.csv", 'x,y\n"1,2\n', "2", "malformed CSV"),
