@@ -92,6 +92,7 @@ def test_a_framework_that_is_not_installed(acme: Path) -> None:
         name="gone",
         component="acme",
         distribution="no-such-dist",
+        packages=["acme_plugin"],
     )
     expect(evaluate(models=[judge(framework={"name": "gone"})]), 2, "no-such-dist", "pip install no-such-dist")
 
