@@ -10,6 +10,7 @@ from mlms.errors import ChecksumError, StorageError
 from mlms.manifests.fetch import FetchSettings, fetch, sha256_of
 from mlms.manifests.types import ModelAsset, Weights
 from mlms.progress import Progress
+from mlms.urls import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def provision_weights(model: ModelAsset, settings: FetchSettings, progress: Prog
 def _provide(file: Weights, what: str, settings: FetchSettings, progress: Progress) -> WeightsFile:
     if file.url is not None:
         path = fetch(file.url, file.sha256 or "", progress=progress, settings=settings)
-        return WeightsFile("url", file.url, path, sha256_of(path))
+        return WeightsFile("url", shown(file.url), path, sha256_of(path))
     if file.file is not None:
         if not file.file.is_file():
             raise StorageError(f"{what} can't be found at {file.file}")
