@@ -1,4 +1,4 @@
-"""What the system refuses to write, told with its place and mend; and files that appear whole or not at all."""
+"""What the system refuses to read or write, told with its place and mend; and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def writing(place: Path) -> Iterator[None]:
         at = Path(error.filename) if isinstance(error.filename, str) else place
         hint = _HINTS.get(error.errno or 0, _ELSEWHERE)
         raise StorageError(f"can't write here: {error.strerror or error}", place=Place(at), hint=hint) from error
+
+
+@contextmanager
+def reading(place: Path) -> Iterator[None]:
+    """Turn an OSError into a StorageError at the file that the system names, else at ``place``."""
+    try:
+        yield
+    except OSError as error:
+        at = Path(error.filename) if isinstance(error.filename, str) else place
+        raise StorageError(f"can't be read: {error.strerror or error}", place=Place(at)) from error
 
 
 @contextmanager
