@@ -164,6 +164,14 @@ def test_data_labels_and_hidden_folders_hold_no_assets(root):
     assert Catalog([root]).problems() == ()
 
 
+def test_a_pipe_is_no_asset_and_is_not_waited_for(root):
+    os.mkfifo(root / "pipe.yaml")
+    (root / "link.yaml").symlink_to("pipe.yaml")
+    write(root / "net.yaml", model())
+    assert [entry.name for entry in Catalog([root]).entries()] == ["net"]
+    assert Catalog([root]).problems() == ()
+
+
 def test_weights_beside_the_asset(root):
     write(root / "models" / "net.yaml", model(weights="file: net.safetensors, sha256: ABCDEF0123"))
     weights = Catalog([root]).model("net").source.weights
