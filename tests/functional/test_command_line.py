@@ -330,6 +330,12 @@ def test_predict_tells_what_it_sees() -> None:
     assert "nowhere.npy" in missing.err
     Path("bad.npy").write_bytes(b"no array")
     assert mlms("predict", "digits-cnn", "bad.npy").code == 2
+    with Path("many.npy").open("wb") as file:
+        np.savez(file, one=np.zeros(3))
+    assert "an archive of several arrays" in mlms("predict", "digits-cnn", "many.npy").err
+    endless = mlms("predict", "digits-cnn", NO_NAME)
+    assert endless.code == 2
+    assert endless.err == f"error: {NO_NAME}: can't be read: File name too long\n"
     Path("digit.png").write_bytes(b"a picture")
     picture = mlms("predict", "digits-cnn", "digit.png")
     assert picture.code == 2
