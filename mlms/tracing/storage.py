@@ -59,15 +59,16 @@ def whole_file(target: Path) -> Iterator[IO[bytes]]:
             return
     # Not named after the target, whose name may be as long as names can be.
     partial = place.with_name(f".mlms-{secrets.token_hex(8)}.partial")
-    try:
-        with writing(target), _named(partial, target), partial.open("xb") as file:
+    with writing(target), _named(partial, target), partial.open("xb") as file:
+        try:
             yield file
+            file.close()
             if place.exists():
                 shutil.copymode(place, partial)
-        with writing(target), _named(partial, target):
             partial.replace(place)
-    finally:
-        partial.unlink(missing_ok=True)
+        except BaseException:
+            partial.unlink()
+            raise
 
 
 @contextmanager

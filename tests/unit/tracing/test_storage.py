@@ -74,6 +74,10 @@ def test_a_device_is_written_into(tmp_path: Path) -> None:
     assert Path("/dev/full").is_char_device()
 
 
-def test_a_folder_that_is_not_there_is_told_by_the_name_that_was_given(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="absent/trace: can't write here"), whole_file(tmp_path / "absent" / "trace"):
+@pytest.mark.parametrize("place", ["absent/trace", "file/trace", "folder"])
+def test_a_place_that_can_t_be_is_told_by_the_name_that_was_given(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match=f"{place}: can't write here"), whole_file(tmp_path / place):
         pass
+    assert names(tmp_path) == {"file", "folder"}
