@@ -144,13 +144,6 @@ def test_two_links_to_one_directory_are_two_classes(tmp_path: Path) -> None:
     assert listed(read(tmp_path)) == [("cat/1.png", 0), ("dog/1.png", 1)]
 
 
-def test_a_class_of_more_digits_than_a_number_has(tmp_path: Path) -> None:
-    put_images(tmp_path, "a.png")
-    (tmp_path / "labels.csv").write_text(f"file,label\na.png,{'9' * 5000}\n")
-    with pytest.raises(DataError, match=r"labels\.csv:2: there is no class 9{18}\.\.\."):
-        read(tmp_path, ("dog", "cat"), index="labels.csv")
-
-
 @pytest.mark.parametrize("kind", ["missing", "file", "empty", "none"])
 def test_no_directory_with_images(tmp_path: Path, kind: str) -> None:
     (tmp_path / "file").write_text("x")
