@@ -91,12 +91,19 @@ class Problem:
         return f"{text}\n  hint: {self.hint}" if self.hint else text
 
 
+MOST_SHOWN = 20
+"""Problems of one document in a message; more have a cause in common, or fill a screen."""
+
+
 class DocumentError(InputError):
-    """A document with one or more problems, all of them reported at once."""
+    """A document with one or more problems, reported at once: all in ``problems``, the first in the message."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems[:MOST_SHOWN]]
+        if more := len(self.problems) - len(lines):
+            lines.append(f"... and {more} more problem{'s' if more > 1 else ''}")
+        super().__init__("\n".join(lines))
 
 
 def problems_of(error: MlmsError, place: Place) -> tuple[Problem, ...]:

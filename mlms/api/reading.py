@@ -12,6 +12,7 @@ from mlms.hooks.types import Context
 from mlms.runs.directory import root_from
 from mlms.runs.run import Run
 from mlms.runs.store import find, scan
+from mlms.tracing.storage import reading
 
 if TYPE_CHECKING:
     from mlms.analysis import comparison
@@ -72,10 +73,12 @@ def open_run(reference: str | Path, *, output: str | Path | None = None) -> Run:
     """A finished run by path, id, unique prefix, name (its newest), or ``@last``.
 
     Raises:
-        InputError: there is no such run, or what is there isn't a whole one.
+        InputError: there is no such run, or what is there isn't a whole one or can't be read.
     """
     path = Path(reference)
-    if path.is_dir():
+    with reading(path):
+        found = path.is_dir()
+    if found:
         return Run(path)
     return find(root_from(Path(output) if output is not None else None), str(reference))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -9,11 +10,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 
 import click
 
 from mlms import __version__
-from mlms.errors import EXIT_INTERRUPTED, EXIT_OK, MlmsError
+from mlms.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, MlmsError
 
 COMMANDS = {
     "eval": "Evaluate the models of one or more manifests.",
@@ -58,8 +60,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(context)
         except BrokenPipeError:
-            # Python flushes standard output once more at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             sys.exit(EXIT_OK)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -93,12 +94,20 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The ``mlms`` program."""
+    _prepare_output()
     try:
         with _ended_by_sigterm():
             cli.main(args=list(arguments) if arguments is not None else None, prog_name="mlms", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not _output_fails():
+            raise
+        _drop_output()
+        click.secho(f"error: standard output can't be written: {error.strerror}", err=True, fg="red")
+        sys.exit(EXIT_BAD_INPUT)
     except click.Abort:
         sys.exit(EXIT_INTERRUPTED)
     except KeyboardInterrupt:
@@ -120,3 +129,27 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, usual)
+
+
+def _prepare_output() -> None:
+    """Have both streams be there (a shell's ``>&-`` closes one) and take every character, as standard error does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the program ends)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _output_fails() -> bool:
+    """Whether standard output is what an OSError came from: it takes nothing more."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _drop_output() -> None:
+    """Python flushes standard output once more at its end: into nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

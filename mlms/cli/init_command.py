@@ -25,11 +25,11 @@ def command(kind: str, name: str, file: Path | None, force: bool) -> None:
 
     folder = Path() if kind == "manifest" else Path("assets") / f"{kind}s"
     target = file if file is not None else folder / f"{name}.yaml"
-    if target.exists() and not force:
-        raise StorageError(f"{target} is there already", hint="--force overwrites it; --file writes elsewhere")
     rules = Path(".mlms", "schemas", f"{kind}.json")
     text = starter(kind, name, Path(os.path.relpath(rules, target.parent)).as_posix())
     try:
+        if target.exists() and not force:
+            raise StorageError(f"{target} is there already", hint="--force overwrites it; --file writes elsewhere")
         rules.parent.mkdir(parents=True, exist_ok=True)
         rules.write_text(json.dumps(schema(kind), indent=2) + "\n", encoding="utf-8")
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -47,10 +47,10 @@ def new(name: str, kind: str, output: Path, as_json: bool) -> None:
         raise InputError(
             f"there is a {registry.noun} '{name}' already, from {registry.get(name).plugin}", hint="choose another name"
         )
-    if folder.exists():
-        raise StorageError(f"{folder} is there already", hint="--output writes elsewhere")
     files = package_files(name, kind)
     try:
+        if folder.exists():
+            raise StorageError(f"{folder} is there already", hint="--output writes elsewhere")
         for path, text in files.items():
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)

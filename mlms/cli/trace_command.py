@@ -92,7 +92,7 @@ def export(run: str, format_: str, output: Path | None, root: Path | None) -> No
     """
     from mlms.errors import InputError
     from mlms.tracing import formats
-    from mlms.tracing.storage import writing
+    from mlms.tracing.storage import whole_file
 
     spans = _spans(run, root)
     counters = _counters(run, root).series() if FORMATS[format_].counters else []
@@ -101,15 +101,8 @@ def export(run: str, format_: str, output: Path | None, root: Path | None) -> No
             raise InputError(f"{format_} is binary and not for a terminal", hint="name a file with --output")
         formats.write(spans, format_, sys.stdout.buffer, counters)
         return
-    # Beside its final place until it is whole.
-    partial = output.with_name(f"{output.name}.partial")
-    try:
-        with writing(output), partial.open("wb") as file:
-            formats.write(spans, format_, file, counters)
-        with writing(output):
-            partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(output) as file:
+        formats.write(spans, format_, file, counters)
     click.echo(str(output))
 
 

@@ -44,5 +44,12 @@ class Environment:
 
 def read(folder: Path) -> Environment:
     """Raises OSError or ValueError where there is no whole environment."""
-    facts: dict[str, Any] = json.loads((folder / FACTS).read_text("utf-8"))
-    return Environment(folder=folder, **{**facts, "requirements": tuple(facts["requirements"])})
+    try:
+        facts: dict[str, Any] = json.loads((folder / FACTS).read_text("utf-8"))
+        found = Environment(folder=folder, **{**facts, "requirements": tuple(facts["requirements"])})
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{folder / FACTS} doesn't describe an environment") from error
+    texts = (found.name, found.digest, found.python, found.lock_sha256, found.built_with, found.created)
+    if not all(isinstance(text, str) for text in (*texts, *found.requirements)) or not isinstance(found.packages, dict):
+        raise ValueError(f"{folder / FACTS} doesn't describe an environment")
+    return found

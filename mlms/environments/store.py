@@ -11,12 +11,13 @@ from pathlib import Path
 
 from mlms.environments.environment import Environment, read
 from mlms.environments.interpreters import running_version
-from mlms.errors import StorageError, UnknownNameError
+from mlms.errors import Place, StorageError, UnknownNameError
 from mlms.manifests.locks import locked
 from mlms.manifests.names import suggestion
 from mlms.manifests.places import cache_folder
 from mlms.manifests.types import EnvironmentSpec
 from mlms.progress import Progress
+from mlms.tracing.storage import reading
 
 
 def folder() -> Path:
@@ -78,10 +79,15 @@ def provide(spec: EnvironmentSpec, framework: str, progress: Progress) -> Enviro
 
 
 def all_environments() -> list[Environment]:
-    """Those in the cache, by name."""
-    if not folder().is_dir():
-        return []
-    found = [_read(each) for each in folder().iterdir() if not each.name.startswith(".")]
+    """Those in the cache, by name.
+
+    Raises:
+        StorageError: the cache can't be read.
+    """
+    with reading(folder()):
+        if not folder().is_dir():
+            return []
+        found = [_read(each) for each in folder().iterdir() if not each.name.startswith(".")]
     return sorted((each for each in found if each is not None), key=lambda each: each.name)
 
 
@@ -95,6 +101,7 @@ def remove(name: str) -> list[Environment]:
 
     Raises:
         UnknownNameError: there is none.
+        StorageError: it can't be removed.
     """
     everyone = all_environments()
     chosen = [each for each in everyone if name in (each.name, each.name.rpartition("-")[0])]
@@ -105,15 +112,26 @@ def remove(name: str) -> list[Environment]:
             hint=suggestion(name, names, "'mlms env list'"),
         )
     for each in chosen:
-        with locked(each.folder.with_name(f".{each.folder.name}.lock")):
-            leaving = each.folder.with_name(f".{each.folder.name}.leaving")
-            each.folder.rename(leaving)
-            shutil.rmtree(leaving)
+        try:
+            _remove(each.folder)
+        except OSError as error:
+            raise StorageError(
+                f"can't remove environment '{each.name}': {error.strerror or error}", place=Place(each.folder)
+            ) from error
     return chosen
+
+
+def _remove(place: Path) -> None:
+    with locked(place.with_name(f".{place.name}.lock")):
+        leaving = place.with_name(f".{place.name}.leaving")
+        if leaving.exists():  # what a removal that was killed has left
+            shutil.rmtree(leaving)
+        place.rename(leaving)
+        shutil.rmtree(leaving)
 
 
 def _read(path: Path) -> Environment | None:
     try:
         return read(path)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         return None

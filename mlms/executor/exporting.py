@@ -53,18 +53,20 @@ def export(runs: Sequence[Run], name: str, exporter: Exporter, target: Path | No
         text = exporter.export(runs, None)
     if exporter.writes == "elsewhere" or target is None:
         return text
-    if target.is_dir():
-        raise StorageError("this is a folder", place=Place(target), hint=f"--format {name} writes one file; name it")
     with writing(target):
+        if target.is_dir():
+            hint = f"--format {name} writes one file; name it"
+            raise StorageError("this is a folder", place=Place(target), hint=hint)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text if text.endswith("\n") else f"{text}\n", "utf-8")
     return str(target)
 
 
 def _export_folder(runs: Sequence[Run], name: str, exporter: Exporter, target: Path) -> str:
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise StorageError("there is something here already", place=Place(target), hint="name a new or empty folder")
     with writing(target):
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            hint = "name a new or empty folder"
+            raise StorageError("there is something here already", place=Place(target), hint=hint)
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
             made = Path(scratch) / "made"

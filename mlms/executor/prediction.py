@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from mlms.manifests.types import Evaluation
 from mlms.pipeline.preparation import prepare, stack
 from mlms.pipeline.stages import apply
 from mlms.progress import Progress
+from mlms.tracing.storage import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,21 @@ class _Files:
 
     def __getitem__(self, index: int) -> Sample:
         path = self.paths[index]
-        if not path.is_file():
+        with reading(path):
+            found = path.is_file()
+        if not found:
             raise DataError(f"there is no file {path}")
         if path.suffix != ".npy":
             return Sample(str(path), path)
         try:
-            return Sample(str(path), np.load(path, allow_pickle=False))
-        except (ValueError, OSError, EOFError) as error:
+            array = np.load(path, allow_pickle=False)
+        except Exception as error:  # NumPy's parser trips over a damaged header in many ways
             raise DataError(f"{path} is not a readable .npy file: {error}") from error
+        if not isinstance(array, np.ndarray):
+            raise DataError(
+                f"{path} is not a .npy file, but an archive of several arrays", hint="save one by numpy.save"
+            )
+        return Sample(str(path), array)
 
 
 def predict_files(
@@ -76,7 +85,7 @@ def predict_files(
             try:
                 sample = prepare(files, index, preprocess, evaluation.model.input)
             except InputError as error:
-                if path.suffix == ".npy" or not path.is_file():
+                if path.suffix == ".npy" or not os.path.isfile(path):  # noqa: PTH113 (which raises nothing)
                     raise
                 first = f"its first step is {evaluation.model.preprocess[0].name}" if preprocess else "it has no steps"
                 raise InputError(

@@ -10,6 +10,7 @@ from mlms.errors import ChecksumError, FetchError, MlmsError, StorageError
 from mlms.manifests.fetch import FetchSettings, fetch, sha256_of
 from mlms.manifests.types import ModelAsset, Weights
 from mlms.progress import Progress
+from mlms.urls import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def _files(model: ModelAsset) -> Iterator[tuple[tuple[str, ...], str, Weights]]:
 def _provide(file: Weights, what: str, settings: FetchSettings, progress: Progress) -> WeightsFile:
     if file.url is not None:
         path = fetch(file.url, file.sha256 or "", progress=progress, settings=settings)
-        return WeightsFile("url", file.url, path, sha256_of(path))
+        return WeightsFile("url", shown(file.url), path, sha256_of(path))
     if file.file is not None:
         return WeightsFile("file", file.file.name, file.file, _local(file.file, file.sha256, what))
     return WeightsFile("random" if file.random else "served", None, None, None)

@@ -14,6 +14,7 @@ from mlms.manifests.names import NAME, Reference, precedence, suggestion
 from mlms.manifests.places import cache_folder
 from mlms.manifests.reader import place_of
 from mlms.manifests.types import DEFAULT_VERSION, KINDS, DatasetAsset, FrameworkAsset, Kind, ModelAsset
+from mlms.tracing.storage import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,13 @@ def search_path(extra: Iterable[Path] = (), plugins: Iterable[Path] = ()) -> tup
     """The folders of the catalog: shipped, plugins', ``./assets``, ``$MLMS_ASSETS``, then ``extra``.
 
     Raises:
-        InputError: a folder of ``$MLMS_ASSETS`` or ``extra`` does not exist.
+        InputError: a folder of ``$MLMS_ASSETS`` or ``extra`` does not exist, or can't be looked at.
     """
     named = [Path(part).expanduser() for part in os.environ.get("MLMS_ASSETS", "").split(os.pathsep) if part]
     for folder, giver in [(folder, "$MLMS_ASSETS") for folder in named] + [(folder, "--assets") for folder in extra]:
-        if not folder.is_dir():
+        with reading(folder):
+            found = folder.is_dir()
+        if not found:
             raise InputError(f"{giver} names '{folder}', which is no directory", hint="create it, or leave it out")
     folders = [shipped_assets(), *plugins, Path("assets"), *named, *extra]
     return tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
@@ -85,23 +88,38 @@ class Catalog:
         return dataset_asset(found.data, _origin(found), self.labels)
 
     def labels(self, name: str) -> tuple[str, ...]:
-        """The label list ``labels/NAME.txt`` of any folder: one label a line, in the order of the classes."""
+        """The label list ``labels/NAME.txt`` of any folder: one label a line, in the order of the classes.
+
+        Also raises:
+            InputError: it is there twice, leads out of its folder, or is no list of labels.
+            StorageError: it can't be read.
+        """
         folders = self.folders if NAME.fullmatch(name) else ()
-        files = [path for folder in folders if (path := folder / "labels" / f"{name}.txt").is_file()]
+        places = [(folder, folder / "labels" / f"{name}.txt") for folder in folders]
+        with reading(Path(name)):
+            files = [(folder, path) for folder, path in places if path.is_file()]
         if not files:
             known = (path.stem for folder in self.folders for path in (folder / "labels").glob("*.txt"))
             hint = suggestion(name, known, "the catalog's folders labels/")
             raise UnknownNameError(f"there is no label list '{name}'", hint=hint)
+        folder, file = files[0]
         if len(files) > 1:
-            raise InputError(f"label list '{name}' is there twice: {files[0]} and {files[1]}", hint="rename one")
+            raise InputError(f"label list '{name}' is there twice: {file} and {files[1][1]}", hint="rename one")
+        if not Path(os.path.realpath(file)).is_relative_to(folder):
+            raise InputError(
+                f"label list '{name}' leads out of the asset folder {folder}",
+                place=Place(file),
+                hint="put the list itself there, not a link to it",
+            )
         try:
-            lines = files[0].read_text("utf-8-sig").splitlines()
+            with reading(file):
+                lines = file.read_text("utf-8-sig").splitlines()
         except UnicodeDecodeError:
-            raise InputError("not UTF-8 text", place=Place(files[0]), hint="save the file as UTF-8") from None
+            raise InputError("not UTF-8 text", place=Place(file), hint="save the file as UTF-8") from None
         labels = tuple(line.strip() for line in lines)
         if "" in labels or not labels:
             line = labels.index("") + 1 if labels else 1
-            raise InputError("a line without a label", place=Place(files[0], line), hint="write one label a line")
+            raise InputError("a line without a label", place=Place(file, line), hint="write one label a line")
         return labels
 
     def problems(self) -> tuple[DocumentError, ...]:

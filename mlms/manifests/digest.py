@@ -10,15 +10,17 @@ from typing import Any
 
 from mlms.manifests.fetch import sha256_of
 from mlms.manifests.types import EnvironmentSpec, Evaluation, Weights
+from mlms.urls import shown
 
 _TELLS_NOTHING = ("file", "path", "description", "license", "homepage", "tags", "published")
+_URLS = ("url", "otlp")
 _ELSEWHERE = ("name", "digest", "workers", "memory_mib")
 
 
 def evaluation_data(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as plain data for the record: paths as text, tuples as lists."""
-    plain: dict[str, Any] = _plain(dataclasses.asdict(evaluation))
-    return plain
+    """An evaluation as plain data for the record: paths as text, tuples as lists, URLs without secrets."""
+    data: dict[str, Any] = _without_secrets(_as_plain(evaluation))
+    return data
 
 
 def digest_of(evaluation: Evaluation, data_path: str | None) -> str:
@@ -27,7 +29,7 @@ def digest_of(evaluation: Evaluation, data_path: str | None) -> str:
     Places on this machine, collectors and the speed of preparation don't. Weights in a file count by their bytes;
     ``data_path`` is the dataset's path as the manifest words it, where it replaces the asset's.
     """
-    data = evaluation_data(evaluation)
+    data = _as_plain(evaluation)
     for key in _ELSEWHERE:
         del data[key]
     for asset in ("model", "framework", "dataset"):
@@ -65,6 +67,22 @@ def same_bytes(one: Weights, other: Weights) -> bool:
 
 def _bytes_of(file: Weights) -> str | None:
     return sha256_of(file.file) if file.file is not None and file.file.is_file() else file.sha256
+
+
+def _as_plain(evaluation: Evaluation) -> dict[str, Any]:
+    plain: dict[str, Any] = _plain(dataclasses.asdict(evaluation))
+    return plain
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: shown(item) if key in _URLS and isinstance(item, str) else _without_secrets(item)
+        for key, item in value.items()
+    }
 
 
 def _plain(value: Any) -> Any:

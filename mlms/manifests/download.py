@@ -17,16 +17,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from mlms.errors import ChecksumError, FetchError
 from mlms.manifests.fetch import FetchSettings
 from mlms.progress import Progress
+from mlms.urls import shown, shown_within
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 CHUNK = 1 << 16
-"""Bytes read at a time; a cut-off loses the chunk that was under way."""
+"""Bytes read at a time."""
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that the next try may not meet again."""
@@ -47,7 +49,7 @@ def download(source: str, digest: str, target: Path, progress: Progress, setting
     part, validator = (target.with_name(target.name + suffix) for suffix in (".part", ".etag"))
     hint = (
         f"run again to resume, name a mirror's base URL in MLMS_MIRROR, or bring the file yourself: "
-        f"wget -O {shlex.quote(str(target))} {shlex.quote(source)}"
+        f"wget -O {shlex.quote(str(target))} {shlex.quote(shown(source))}"
     )
     with requests.Session() as session:
         for attempt in range(settings.attempts):
@@ -60,7 +62,7 @@ def download(source: str, digest: str, target: Path, progress: Progress, setting
                 reason = str(error)
                 continue
             except FetchError as error:
-                raise FetchError(f"cannot download {source}: {error.message}", hint=hint) from error.__cause__
+                raise FetchError(f"cannot download {shown(source)}: {error.message}", hint=hint) from error.__cause__
             if found.startswith(digest):
                 part.replace(target)
                 validator.unlink(missing_ok=True)
@@ -69,11 +71,11 @@ def download(source: str, digest: str, target: Path, progress: Progress, setting
             validator.unlink(missing_ok=True)
             if not resumed:
                 raise ChecksumError(
-                    f"{source} has SHA-256 {found}, but {digest} was expected",
+                    f"{shown(source)} has SHA-256 {found}, but {digest} was expected",
                     hint="the asset's sha256 is out of date, or the server or mirror sends another file",
                 )
             reason = "the rest that the server sent does not fit the part that was here"
-    raise FetchError(f"cannot download {source}: {reason} ({settings.attempts} tries)", hint=hint)
+    raise FetchError(f"cannot download {shown(source)}: {reason} ({settings.attempts} tries)", hint=hint)
 
 
 def _transfer(
@@ -104,17 +106,18 @@ def _transfer(
             part.unlink(missing_ok=True)
             raise _TryAgain("the server sends another range than was asked for")
         _keep_validator(response, validator)
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
+        length = response.raw.length_remaining
+        total = None if length is None else start + length
         with part.open("r+b" if start else "wb") as file, progress.task(part.stem, total, "bytes") as advance:
             file.seek(start)
             advance(start)
             try:
-                for chunk in response.iter_content(CHUNK):
+                # Not iter_content, which undoes an encoding that wasn't asked for: what is hashed is the file.
+                for chunk in response.raw.stream(CHUNK, decode_content=False):
                     file.write(chunk)
                     hasher.update(chunk)
                     advance(len(chunk))
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            except (requests.RequestException, HTTPError) as error:
                 raise _TryAgain(f"the connection was cut off, {file.tell()} bytes are kept") from error
     return hasher.hexdigest()
 
@@ -129,14 +132,15 @@ def _get(session: requests.Session, source: str, start: int, validator: Path, ti
     try:
         response = session.get(source, headers=headers, stream=True, timeout=timeout, verify=True)
     except requests.exceptions.SSLError as error:
-        raise FetchError(f"the server's certificate can't be trusted ({error})") from error
+        raise FetchError(f"the server's certificate can't be trusted ({_cause(error)})") from error
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise _TryAgain(f"{urlsplit(source).netloc} can't be reached ({_cause(error)})") from error
-    except requests.RequestException as error:
-        raise FetchError(str(error)) from error
+        raise _TryAgain(f"{urlsplit(shown(source)).netloc} can't be reached ({_cause(error)})") from error
+    # ValueError: requests follows a redirect to what is no URL.
+    except (requests.RequestException, HTTPError, ValueError) as error:
+        raise FetchError(shown_within(str(error))) from error
     if source.startswith("https:") and not response.url.startswith("https:"):
         response.close()
-        raise FetchError(f"the server sends from https on to the unprotected {response.url}")
+        raise FetchError(f"the server sends from https on to the unprotected {shown(response.url)}")
     return response
 
 
@@ -162,14 +166,15 @@ def _keep_validator(response: requests.Response, validator: Path) -> None:
 
 
 def _status(response: requests.Response) -> str:
-    return f"{response.status_code} {response.reason}".strip()
+    reason = "".join(letter for letter in response.reason or "" if letter.isprintable())
+    return f"{response.status_code} {reason}".strip()
 
 
 def _cause(error: BaseException) -> str:
-    """What the system said; requests wraps it in a line for each layer that it passed."""
-    said, inner = None, error.__context__
-    while inner is not None:
+    """What the system said, or the first that failed; requests wraps it in a line, with the URL, for each layer."""
+    said, inner = None, error
+    while inner.__context__ is not None:
+        inner = inner.__context__
         if isinstance(inner, OSError) and inner.strerror:
             said = inner.strerror
-        inner = inner.__context__
-    return said or str(error)
+    return said or shown_within(str(inner))

@@ -14,6 +14,7 @@ from mlms.errors import ChecksumError, FetchError, InputError, StorageError
 from mlms.manifests.locks import locked
 from mlms.manifests.places import cache_folder
 from mlms.progress import Progress
+from mlms.urls import shown
 
 CHUNK = 1 << 20
 
@@ -70,7 +71,7 @@ def fetch(url: str, sha256: str, *, progress: Progress, settings: FetchSettings)
     """
     digest = sha256.lower()
     if not re.fullmatch(r"[0-9a-f]{8,64}", digest):
-        raise InputError(f"sha256 {sha256!r} of {url} is not 8 to 64 hexadecimal digits")
+        raise InputError(f"sha256 {sha256!r} of {shown(url)} is not 8 to 64 hexadecimal digits")
     source = _source(url, settings.mirror)
     target = settings.cache / "downloads" / f"{digest}-{_file_name(url)}"
     if _holds(target, digest):
@@ -89,7 +90,7 @@ def fetch(url: str, sha256: str, *, progress: Progress, settings: FetchSettings)
                 download(source, digest, target, progress, settings)
     except OSError as error:
         raise StorageError(
-            f"cannot keep {url} in {target.parent}: {error.strerror or error}",
+            f"cannot keep {shown(url)} in {target.parent}: {error.strerror or error}",
             hint="make room there, or set MLMS_CACHE to a directory that can be written",
         ) from error
     return target
@@ -111,12 +112,23 @@ def _sha256_of(path: Path, size: int, modified: int) -> str:
 def _source(url: str, mirror: str | None) -> str:
     """The URL to ask: ``url``, or its path and query on the mirror."""
     for given in (url, mirror or url):
-        if urlsplit(given).scheme not in ("http", "https") or not urlsplit(given).hostname:
-            raise InputError(f"{given!r} is not an http or https URL", hint="mlms fetches over http and https only")
+        if not _is_http(given):
+            raise InputError(
+                f"{shown(given)!r} is not an http or https URL", hint="mlms fetches over http and https only"
+            )
     if mirror is None:
         return url
     parts = urlsplit(url)
     return mirror.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which is parsed only here
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _file_name(url: str) -> str:
@@ -132,6 +144,6 @@ def _offline_error(url: str, target: Path, digest: str) -> FetchError:
             hint="delete it, and go online or put the right file there",
         )
     return FetchError(
-        f"offline, and {url} is not in the cache",
+        f"offline, and {shown(url)} is not in the cache",
         hint=f"go online, put the file at {target}, or set MLMS_CACHE to a cache that has it",
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from mlms.errors import DocumentError, Place, Problem, StorageError
@@ -119,7 +120,8 @@ def _walk(folder: str) -> Iterator[tuple[str, Stamp]]:
                         stat = entry.stat()
                     except OSError:  # removed since, or a link to nowhere
                         continue
-                    yield entry.path, (stat.st_size, stat.st_mtime_ns)
+                    if S_ISREG(stat.st_mode):  # a pipe would be waited for
+                        yield entry.path, (stat.st_size, stat.st_mtime_ns)
     except (FileNotFoundError, NotADirectoryError, PermissionError):  # may come, or become readable, later
         return
 

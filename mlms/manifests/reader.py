@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlms.errors import DocumentError, Place, Problem, StorageError
+
+if TYPE_CHECKING:
+    from mlms.manifests.yaml12 import Positions
 
 MAX_BYTES = 4 * 2**20
 INLINE = "<inline>"
@@ -31,7 +37,7 @@ class Document:
         """Where the value (or its key) at ``pointer`` stands."""
         if self.path is not None:
             return place_of(self.path, pointer, key=key)
-        return _locate(self.name, self.text, pointer, key)
+        return _locate(self.name, {} if self.text is None else _positions(self.text), pointer, key)
 
 
 def read_document(path: Path) -> Document:
@@ -60,23 +66,33 @@ def parse_document(text: str, name: str = INLINE) -> Document:
 def place_of(path: Path, pointer: Sequence[str | int] = (), *, key: bool = False) -> Place:
     """Where the value (or its key) at ``pointer`` stands; the nearest thing around it where it isn't there.
 
-    Reads the file once more: positions are wanted only when something is wrong.
+    Reads the file once more, for all of its places: they are wanted only when something is wrong.
     """
     try:
-        text = _read(path).decode("utf-8-sig")
-    except (StorageError, DocumentError, UnicodeDecodeError):  # changed since; the file alone must do
+        status = path.stat()
+        # A pipe can't be read again.
+        positions = _positions_in(path, status.st_size, status.st_mtime_ns) if S_ISREG(status.st_mode) else {}
+    except (OSError, StorageError, DocumentError, UnicodeDecodeError):  # changed since; the file alone must do
         return Place(path)
-    return _locate(path, text, pointer, key)
+    return _locate(path, positions, pointer, key)
 
 
-def _locate(file: Path | str, text: str | None, pointer: Sequence[str | int], key: bool) -> Place:
-    if text is None:
-        return Place(file)
-    from mlms.manifests.yaml12 import Positions, load
+@functools.lru_cache(maxsize=2)
+def _positions_in(path: Path, size: int, modified: int) -> Positions:
+    return _positions(_read(path).decode("utf-8-sig"))
+
+
+@functools.lru_cache(maxsize=2)
+def _positions(text: str) -> Positions:
+    from mlms.manifests.yaml12 import load
 
     positions: Positions = {}
     with suppress(DocumentError):  # changed since; what was read up to the problem still has its positions
-        load(text, file, positions)
+        load(text, INLINE, positions)
+    return positions
+
+
+def _locate(file: Path | str, positions: Positions, pointer: Sequence[str | int], key: bool) -> Place:
     wanted = tuple(pointer)
     around = [(wanted[:end], False) for end in range(len(wanted), -1, -1)]
     found = next((positions[at] for at in [(wanted, key), *around] if at in positions), ())
@@ -85,7 +101,7 @@ def _locate(file: Path | str, text: str | None, pointer: Sequence[str | int], ke
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_opened) as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise StorageError("no such file", place=Place(path)) from None
@@ -96,6 +112,13 @@ def _read(path: Path) -> bytes:
     if len(content) > MAX_BYTES:
         _fail(path, f"larger than {MAX_BYTES // 2**20} MiB", "keep data in files of its own and name them here")
     return content
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open without waiting for a named pipe's writer; one that is there (``<(...)`` in a shell) is read to its end."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _decode(content: bytes, file: Path | str) -> str:

@@ -204,7 +204,9 @@ class _Builder:
             if _INT.fullmatch(text):
                 return int(text)
             if _BASED.fullmatch(text):
-                return int(text, 0)
+                whole = int(text, 0)
+                str(whole)  # these are read without the bound, but not written
+                return whole
         except ValueError:  # Python's bound on digits
             self.note(event, pointer, "a number with too many digits")
             return 0

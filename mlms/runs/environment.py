@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mlms.urls import shown_within
+
 PERFORMANCE_PREFIXES = (
     "OMP_", "KMP_", "GOMP_", "MKL_", "DNNL_", "ONEDNN_", "OPENBLAS_", "MALLOC_", "TORCHINDUCTOR_", "MLMS_",
 )  # fmt: skip
@@ -80,9 +82,9 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that bear on performance or on mlms, without anything that looks like a secret."""
+    """The variables that bear on performance or on mlms, without what looks like a secret."""
     return {
-        name: _without_password(value)
+        name: shown_within(value)
         for name, value in sorted(environment.items())
         if (name in PERFORMANCE_NAMES or name.startswith(PERFORMANCE_PREFIXES)) and not _SECRET.search(name)
     }
@@ -169,8 +171,3 @@ def _distribution() -> str | None:
         return platform.freedesktop_os_release().get("PRETTY_NAME")
     except OSError:
         return None
-
-
-def _without_password(value: str) -> str:
-    """A URL loses its user and password; other values stay."""
-    return re.sub(r"://[^/]*@", "://", value)

@@ -11,6 +11,7 @@ from mlms.errors import Place, StorageError, UnknownNameError
 from mlms.runs.partial import FAILED
 from mlms.runs.record import FILE
 from mlms.runs.run import Run
+from mlms.tracing.storage import reading
 
 LAST = "@last"
 _MOST_NAMED = 5
@@ -56,10 +57,15 @@ def find(root: Path, reference: str) -> Run:
 
     Raises:
         UnknownNameError: no run, or more than one, answers to it.
-        StorageError: the one that does is damaged.
+        StorageError: the one that does is damaged, or it is a path that can't be looked at.
     """
     if reference.startswith(LAST):
         return _last(root, reference)
+    with reading(Path(reference)):
+        return _find(root, reference)
+
+
+def _find(root: Path, reference: str) -> Run:
     for path in (Path(reference), root / reference):
         if (path / FILE).is_file():
             return Run(path)

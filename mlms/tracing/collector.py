@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from mlms.urls import shown, without_user
+
 GRPC_PORT = 4317
 HTTP_PORT = 4318
 PROTOCOLS = ("grpc", "http/protobuf")
@@ -79,23 +81,24 @@ def collector(endpoint: str | None = None, signal: Signal = TRACES) -> Collector
     endpoint = endpoint or endpoint_from_environment(signal)
     if endpoint is None:
         raise ValueError("no collector is named: set OTEL_EXPORTER_OTLP_ENDPOINT or give --otlp")
-    url = urlsplit(endpoint)
+    url = _parsed(endpoint)
     if url.scheme in ("http", "https") and not url.hostname:
-        raise ValueError(f"the endpoint {endpoint!r} names no host")
+        raise ValueError(f"the endpoint {shown(endpoint)!r} names no host")
     protocol = _protocol(url, signal)
     insecure = url.scheme == "http"
     if protocol == "grpc" and url.scheme not in ("http", "https"):
-        target = shown = endpoint
+        target = without_user(endpoint)  # which gRPC's targets have no place for
+        address = shown(endpoint)
         insecure = (_variable("INSECURE", signal) or "").lower() == "true"
     elif protocol == "grpc":
         target = f"{_host(url)}:{url.port or (GRPC_PORT if insecure else 443)}"
-        shown = f"{url.scheme}://{target}"
+        address = f"{url.scheme}://{target}"
     elif url.scheme in ("http", "https"):
         path = url.path if whole else _without_signal(url.path).rstrip("/") + signal.path
         target = urlunsplit((url.scheme, url.netloc, path or "/", url.query, ""))
-        shown = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], path or "/", "", ""))
+        address = shown(urlunsplit((url.scheme, url.netloc, path or "/", "", "")))
     else:
-        raise ValueError(f"the endpoint {endpoint!r} is no http:// or https:// URL, which OTLP over HTTP needs")
+        raise ValueError(f"the endpoint {shown(endpoint)!r} is no http:// or https:// URL, which OTLP over HTTP needs")
     timeout = _variable("TIMEOUT", signal) or "10000"
     if not timeout.isdecimal() or int(timeout) == 0:
         raise ValueError(f"OTEL_EXPORTER_OTLP_TIMEOUT is {timeout!r}; expected milliseconds, such as 10000")
@@ -104,7 +107,7 @@ def collector(endpoint: str | None = None, signal: Signal = TRACES) -> Collector
         raise ValueError(f"OTEL_EXPORTER_OTLP_COMPRESSION is {compression!r}; expected gzip or none")
     return Collector(
         protocol=protocol,
-        endpoint=shown,
+        endpoint=address,
         target=target,
         insecure=insecure,
         headers=tuple(_headers(_variable("HEADERS", signal) or "").items()),
@@ -130,6 +133,15 @@ def delta_wanted() -> bool:
     if value not in ("cumulative", "delta", "lowmemory"):
         raise ValueError(f"{name} is {value!r}; expected cumulative, delta or lowmemory")
     return value == "delta"
+
+
+def _parsed(endpoint: str) -> SplitResult:
+    try:
+        url = urlsplit(endpoint)
+        _ = url.port  # parsed only here
+    except ValueError:
+        raise ValueError(f"the endpoint {shown(endpoint)!r} is no URL") from None
+    return url
 
 
 def _without_signal(path: str) -> str:

@@ -26,6 +26,7 @@ from mlms.tracing.collector import (
 )
 from mlms.tracing.otlp_encoding import Request, encode
 from mlms.tracing.transports import Answer, Failure, Transport, connected
+from mlms.urls import shown
 
 if TYPE_CHECKING:
     from mlms.tracing.counters import CounterTable
@@ -98,14 +99,14 @@ def _send(
     budget: float,
     advance: Callable[[int], None] | None,
 ) -> ExportReport:
-    shown = (endpoint or endpoint_from_environment(signal) or "").rpartition("@")[2]
+    target = shown(endpoint or endpoint_from_environment(signal) or "")
     try:
         return _sent(encoded, collector(endpoint, signal), budget, advance)
     except ValueError as error:
-        return ExportReport(shown, 0, f"{signal.things} were not sent: {error}")
+        return ExportReport(target, 0, f"{signal.things} were not sent: {error}")
     except Exception as error:  # a bug, here or in a library: what was measured is worth more than its export
         log.exception("sending %s failed", signal.things)
-        return ExportReport(shown, 0, f"{signal.things} were not sent: {type(error).__name__}: {error}")
+        return ExportReport(target, 0, f"{signal.things} were not sent: {type(error).__name__}: {error}")
 
 
 def _sent(

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from mlms.errors import Place, StorageError
-from mlms.tracing.storage import writing
+from mlms.tracing.storage import reading, writing
 
 ROW_GROUP = 1 << 16
 """Rows that are written, and can be read, without the others."""
@@ -64,7 +64,7 @@ def read(path: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]] | Non
     """Read a whole frame; with ``schema`` its columns must be exactly these.
 
     Raises:
-        StorageError: the file is missing, cut off, not Parquet, or has other columns.
+        StorageError: the file is missing, can't be read, is cut off or not Parquet, or has other columns.
     """
     with _reading(path):
         frame = pl.read_parquet(path)
@@ -107,6 +107,8 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise StorageError("this file is missing", place=Place(path)) from error
     except (OSError, pl.exceptions.PolarsError) as error:
+        with reading(path), path.open("rb"):  # where it isn't the file's content that is at fault
+            pass
         raise StorageError(
             f"this Parquet file is cut off or damaged: {str(error).splitlines()[0]}",
             place=Place(path),

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.hub import download_url_to_file, load_state_dict_from_url
 
 Pair = namedtuple("Pair", ["logits", "aux_logits"])
 
@@ -108,6 +109,17 @@ class Named(nn.Module):
 
 def linear(inputs: int = 4, outputs: int = 3) -> nn.Module:
     return nn.Sequential(OrderedDict(body=nn.Linear(inputs, 5), head=nn.Linear(5, outputs)))
+
+
+def downloading(way: str, url: str, file: str) -> nn.Module:
+    """Gets a file by ``torch.hub``, in one of the ways that libraries do."""
+    if way == "from_url":
+        load_state_dict_from_url(url)
+    elif way == "to_file":
+        download_url_to_file(url, file, progress=False)
+    else:
+        torch.hub.load("pytorch/vision", "resnet18", trust_repo=True)
+    return linear()
 
 
 def raising() -> nn.Module:

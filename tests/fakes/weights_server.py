@@ -7,6 +7,7 @@ import re
 import ssl
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -14,11 +15,16 @@ from types import TracebackType
 
 @dataclass(frozen=True)
 class Fault:
-    """What the server does to one request: answer ``status``, or hang up after ``cut`` bytes of the body."""
+    """What the server does to one request: answer ``status``, or hang up after ``cut`` bytes of the body.
+
+    ``headers`` take the place of those that it would send, and ``reason`` that of the status's phrase.
+    """
 
     status: int | None = None
     cut: int | None = None
     location: str | None = None
+    reason: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -73,7 +79,7 @@ class WeightsServer:
                 fault = served.faults.popleft() if served.faults else Fault()
                 content = served.files.get(self.path.partition("?")[0])
                 if fault.status or content is None:
-                    self.send_response(fault.status or 404)
+                    self.send_response(fault.status or 404, fault.reason)
                     if fault.location:
                         self.send_header("Location", fault.location)
                     self.send_header("Content-Length", "0")
@@ -94,10 +100,11 @@ class WeightsServer:
                     self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
                 if served.etags:
                     self.send_header("ETag", etag)
-                self.send_header("Content-Length", str(len(content) - start))
+                for name, value in ({"Content-Length": str(len(content) - start)} | dict(fault.headers)).items():
+                    self.send_header(name, value)
                 self.end_headers()
                 body = content[start:]
                 self.wfile.write(body if fault.cut is None else body[: fault.cut])
-                self.close_connection = fault.cut is not None
+                self.close_connection = fault.cut is not None or "Content-Length" in fault.headers
 
         return Handler

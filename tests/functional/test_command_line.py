@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import yaml
 import mlms as package
 from fakes.manifests import manifest, write
 from fakes.program import CHECKOUT, command, mlms, mlms_process
+from fakes.records import write_run
+from fakes.span_tables import nested
 from mlms import api
 from mlms.cli import COMMANDS, cli
 
@@ -119,6 +122,60 @@ def test_a_reader_that_goes_away_is_no_failure() -> None:
     assert piped.returncode == 0
     assert piped.stdout.startswith("NAME")
     assert piped.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "models"], ["trace", "export", "@last", "-f", "csv"]])
+def test_a_full_standard_output_is_an_error(arguments: list[str]) -> None:
+    nested(predictions=2, layers=2).write(write_run(Path("runs")) / "spans.parquet")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output can't be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_closed_standard_output_is_no_traceback(closed: str) -> None:
+    line = f"{shlex.join(command('list', 'models'))} {closed}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_characters_that_the_encoding_lacks_are_escaped() -> None:
+    write_run(Path("runs"), name="naïve")
+    variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = mlms_process("runs", "show", "@last", **variables)
+    assert (ended.code, ended.err) == (0, "")
+    assert r"na\xefve" in ended.out
+
+
+NO_NAME = "n" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["runs", "show", NO_NAME],
+        ["runs", "list", "-o", NO_NAME],
+        ["compare", NO_NAME, NO_NAME],
+        ["compare", "@last", "@last", "--format", "json", "--output", NO_NAME],
+        ["trace", "show", NO_NAME],
+        ["trace", "export", "@last", "-f", "csv", "-o", NO_NAME],
+        ["analyze", NO_NAME],
+        ["export", NO_NAME, "-f", "json"],
+        ["export", "@last", "-f", "json", "-o", NO_NAME],
+        ["export", "@last", "-f", "mlperf", "-o", NO_NAME],
+        ["plugin", "new", "acme", "--kind", "metric", "--output", NO_NAME],
+        ["init", "model", NO_NAME],
+        ["validate", NO_NAME],
+        ["eval", NO_NAME],
+    ],
+)
+def test_a_name_longer_than_names_can_be_is_bad_input(arguments: list[str]) -> None:
+    nested(predictions=2, layers=2).write(write_run(Path("runs")) / "spans.parquet")
+    ended = mlms(*arguments)
+    assert ended.code == 2
+    assert "File name too long" in ended.err
 
 
 def test_colours_come_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +340,12 @@ def test_predict_tells_what_it_sees() -> None:
     assert "nowhere.npy" in missing.err
     Path("bad.npy").write_bytes(b"no array")
     assert mlms("predict", "digits-cnn", "bad.npy").code == 2
+    with Path("many.npy").open("wb") as file:
+        np.savez(file, one=np.zeros(3))
+    assert "an archive of several arrays" in mlms("predict", "digits-cnn", "many.npy").err
+    endless = mlms("predict", "digits-cnn", NO_NAME)
+    assert endless.code == 2
+    assert endless.err == f"error: {NO_NAME}: can't be read: File name too long\n"
     Path("digit.png").write_bytes(b"a picture")
     picture = mlms("predict", "digits-cnn", "digit.png")
     assert picture.code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -102,6 +103,19 @@ def test_export_writes_a_file_or_standard_output(name: str) -> None:
     piped = subprocess.run(command("trace", "export", "@last", "-f", name), capture_output=True, check=True)
     assert piped.stdout == Path("trace").read_bytes() != b""
     assert not list(Path().glob("*.partial"))
+
+
+def test_export_into_a_pipe_and_through_a_link() -> None:
+    run_of(nested(predictions=5, layers=30))
+    os.mkfifo("pipe")
+    Path("link").symlink_to("kept")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE) as reader:
+        assert mlms("trace", "export", "@last", "-f", "csv", "-o", "pipe").code == 0
+        read = reader.communicate()[0]
+    assert Path("pipe").is_fifo()
+    assert mlms("trace", "export", "@last", "-f", "csv", "-o", "link").code == 0
+    assert Path("link").is_symlink()
+    assert Path("kept").read_bytes() == read != b""
 
 
 def test_export_of_a_damaged_trace_leaves_no_file() -> None:

@@ -29,6 +29,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     state = _read(path)
     consume_prefix_in_state_dict_if_present(state, "module.")
     _mend_dots(state, module)
+    _check_real(state, module, path)
     try:
         # Not strict: modules may add or rename keys of older checkpoints while they load.
         missing, unexpected = module.load_state_dict(state, strict=False)
@@ -60,18 +61,38 @@ def _read(path: Path) -> dict[str, Tensor]:
             content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+    except Exception as error:  # a damaged pickle makes its reader trip over whatever it happens to be at
         raise InputError(
-            f"weights {path} can't be read: {reason}",
+            f"weights {path} can't be read: {_reason(error)}",
             hint="mlms takes safetensors files and state dicts saved by torch.save; it runs no pickled code",
         ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise InputError(f"weights {path} hold no state dict", hint="save the model's state_dict()")
     return content
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch's own words recommend to run what is in the file
+        return "it is no file of torch.save's, or holds more than tensors"
+    said = next(iter(str(error).splitlines()), "")
+    return said if isinstance(error, OSError | RuntimeError | SafetensorError) and said else "it is damaged"
+
+
+def _check_real(state: dict[str, Tensor], module: nn.Module, path: Path) -> None:
+    """Refuse complex numbers for real ones: loading would drop their imaginary part."""
+    own = module.state_dict()
+    unreal = [key for key in own if key in state and state[key].is_complex() and not own[key].is_complex()]
+    if unreal:
+        raise InputError(
+            f"weights {path} don't fit the model: {len(unreal)} are complex numbers, which it has none of there"
+            f" ({_short(unreal)})",
+            hint="save them as real numbers, or name the factory of the model that they are of",
+        )
 
 
 def _mend_dots(state: dict[str, Tensor], module: nn.Module) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,23 +74,21 @@ def _read(path: Path, names: list[str]) -> list[Array]:
 
 
 def _read_npz(path: Path, names: list[str]) -> list[Array]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
+    with _telling_damage(path):
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise DataError("this is one array without a name (.npy)", place=Place(path), hint="save it by numpy.savez")
+        with found as file:
             _check_names(path, names, file.files)
             return [file[name] for name in names]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, error) from error
 
 
 def _read_safetensors(path: Path, names: list[str]) -> list[Array]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, framework="numpy") as file:
-            _check_names(path, names, list(file.keys()))
-            return [file.get_tensor(name) for name in names]
-    except (OSError, TypeError, SafetensorError) as error:  # numpy has no bfloat16: TypeError
-        raise _damaged(path, error) from error
+    with _telling_damage(path), safe_open(path, framework="numpy") as file:
+        _check_names(path, names, list(file.keys()))
+        return [file.get_tensor(name) for name in names]
 
 
 def _check_names(path: Path, names: list[str], found: list[str]) -> None:
@@ -102,12 +99,23 @@ def _check_names(path: Path, names: list[str], found: list[str]) -> None:
             )
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"the file can't be read: {error}",
-        place=Place(path),
-        hint="it may be cut off or hold pickled objects; save it again as plain arrays",
-    )
+@contextmanager
+def _telling_damage(path: Path) -> Iterator[None]:
+    """Have what a file makes its reader raise name the file.
+
+    That is most kinds of exception: the parsers of zipfile and NumPy trip over a damaged header wherever they are.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(
+            f"the file can't be read: {said}",
+            place=Place(path),
+            hint="it may be cut off or hold pickled objects; save it again as plain arrays",
+        ) from error
 
 
 def _check_labels(targets: Array, dataset: DatasetAsset, path: Path) -> None:

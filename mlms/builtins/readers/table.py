@@ -67,11 +67,11 @@ def _column(rows: Sequence[Row], name: str, typed: bool) -> list[Cell]:
 
 
 def _parsed(cells: list[str]) -> list[Cell]:
-    if all(INTEGER.fullmatch(cell) for cell in cells):
-        return [int(cell) for cell in cells]
     try:
+        if all(INTEGER.fullmatch(cell) for cell in cells):
+            return [int(cell) for cell in cells]
         numbers = [float(cell) for cell in cells]
-    except ValueError:
+    except ValueError:  # text, or more digits than Python makes a number of
         return list(cells)
     plain = all(math.isfinite(number) for number in numbers) and not any(_is_code(cell) for cell in cells)
     return list(numbers) if plain else list(cells)

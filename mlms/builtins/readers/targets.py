@@ -10,6 +10,9 @@ from mlms.errors import DataError, Place
 
 INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
 
+MOST_DIGITS = 18
+"""Of an index of 64 bits."""
+
 
 def class_indices(
     targets: Sequence[int | float | str], labels: tuple[str, ...] | None, places: Sequence[Place]
@@ -77,7 +80,9 @@ def by_number(texts: Sequence[str], labels: tuple[str, ...] | None, places: Sequ
         DataError: one is below 0, or beyond the labels.
     """
     for text, place in zip(texts, places, strict=True):
-        if int(text) < 0 or (labels is not None and int(text) >= len(labels)):
+        # Python makes no number of several thousand digits.
+        if len(text) > MOST_DIGITS or int(text) < 0 or (labels is not None and int(text) >= len(labels)):
             last = "" if labels is None else f" to {len(labels) - 1}"
-            raise DataError(f"there is no class {text}", place=place, hint=f"class indices go from 0{last}")
+            shown = text if len(text) <= MOST_DIGITS else f"{text[:MOST_DIGITS]}..."
+            raise DataError(f"there is no class {shown}", place=place, hint=f"class indices go from 0{last}")
     return [int(text) for text in texts]

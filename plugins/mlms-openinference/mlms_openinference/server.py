@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from mlms.errors import InputError, MlmsError, ModelError, OutOfMemoryError, StorageError
+from mlms.urls import shown
 
 T = TypeVar("T")
 
@@ -52,8 +53,8 @@ class Server:
 
     def __init__(self, framework: str, url: str, options: Mapping[str, Any]) -> None:
         """Raises InputError where the URL or an option is wrong. It connects with the first request."""
-        self.url = url
-        self.about = f"framework '{framework}': the server at {url}"
+        self.url = shown(url)
+        self.about = f"framework '{framework}': the server at {self.url}"
         self.timeout = float(options.get("request_timeout", 60))
         self.headers = {}
         if "token_file" in options:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from fakes.program import CHECKOUT
 from mlms.environments import build as building
 from mlms.environments import store
-from mlms.environments.environment import LOCK
+from mlms.environments.environment import LOCK, Environment, read
 from mlms.environments.interpreters import find_python, running_version
 from mlms.errors import InputError, StorageError, UnknownNameError
 from mlms.manifests.types import EnvironmentSpec
@@ -141,6 +142,40 @@ def test_environments_are_removed_by_name_or_framework() -> None:
     again = store.provide(SPEC, "first", Silent())
     assert store.remove("first") == [again]
     assert store.all_environments() == []
+
+
+def environment(cache: Path, name: str) -> Environment:
+    """One of which only the description is there."""
+    place = cache / "environments" / name
+    place.mkdir(parents=True)
+    Environment(name, "d" * 64, place, "3.11", ("numpy",), {"numpy": "2.0"}, "e" * 64, "uv", "2026-01-01").write()
+    return read(place)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    ["", "{", "{}", "[]", "null", "[" * 100_000, '{"requirements": 1}', '{"requirements": [1], "name": 1}', "numbers"],
+)
+def test_a_damaged_description_is_that_of_none(cache: Path, facts: str) -> None:
+    good, damaged = environment(cache, "good-1"), environment(cache, "bad-1")
+    if facts == "numbers":
+        facts = json.dumps(json.loads((good.folder / "environment.json").read_text()) | {"name": 1})
+    (damaged.folder / "environment.json").write_text(facts)
+    assert store.all_environments() == [good]
+
+
+def test_what_a_killed_removal_has_left_is_in_nobodys_way(cache: Path) -> None:
+    made = environment(cache, "first-1")
+    (made.folder.with_name(".first-1.leaving") / "bin").mkdir(parents=True)
+    assert store.remove("first") == [made]
+    assert [path.name for path in made.folder.parent.iterdir()] == [".first-1.lock"]
+
+
+def test_an_environment_that_cannot_be_removed(cache: Path) -> None:
+    made = environment(cache, "first-1")
+    made.folder.with_name(".first-1.lock").mkdir()
+    with pytest.raises(StorageError, match="can't remove environment 'first-1': Is a directory"):
+        store.remove("first-1")
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fakes.model_assets import torch_model
+from fakes.weights_server import WeightsServer
 from mlms.errors import ChecksumError, FetchError, StorageError
 from mlms.executor.provision import WeightsFile, provision_weights
 from mlms.manifests.fetch import FetchSettings
@@ -39,6 +40,15 @@ def test_a_local_file_is_held_against_as_much_of_the_checksum_as_is_given(file: 
     digest = hashlib.sha256(b"weights").hexdigest()
     found = provision(Weights(file=file, sha256=digest[:digits] or None))
     assert found == WeightsFile("file", "net.pt", file, digest)
+
+
+def test_where_weights_came_from_is_recorded_without_secrets(tmp_path: Path) -> None:
+    with WeightsServer() as server:
+        url, digest = server.put("/net.pth", b"weights")
+        weights = Weights(url=url.replace("//", "//me:s3cr3t@") + "?token=s3cr3t", sha256=digest)
+        found = provision_weights(model(weights), FetchSettings(tmp_path), Silent())
+    assert found.location == f"{url}?token=…"
+    assert server.requests == [("/net.pth?token=s3cr3t", None)]
 
 
 def test_another_checksum_is_refused(file: Path) -> None:

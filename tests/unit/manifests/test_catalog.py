@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlms.errors import DocumentError, InputError, UnknownNameError, VersionError
+from mlms.errors import DocumentError, InputError, StorageError, UnknownNameError, VersionError
 from mlms.manifests import catalog as module
 from mlms.manifests import folder
 from mlms.manifests.catalog import Catalog, search_path, shipped_assets
@@ -164,6 +164,14 @@ def test_data_labels_and_hidden_folders_hold_no_assets(root):
     assert Catalog([root]).problems() == ()
 
 
+def test_a_pipe_is_no_asset_and_is_not_waited_for(root):
+    os.mkfifo(root / "pipe.yaml")
+    (root / "link.yaml").symlink_to("pipe.yaml")
+    write(root / "net.yaml", model())
+    assert [entry.name for entry in Catalog([root]).entries()] == ["net"]
+    assert Catalog([root]).problems() == ()
+
+
 def test_weights_beside_the_asset(root):
     write(root / "models" / "net.yaml", model(weights="file: net.safetensors, sha256: ABCDEF0123"))
     weights = Catalog([root]).model("net").source.weights
@@ -218,6 +226,24 @@ def test_label_lists(root):
         catalog.labels("pets")
 
 
+def test_a_label_list_stays_inside_its_folder(root):
+    write(root.parent / "secret.txt", "hush\n")
+    (root / "labels").mkdir()
+    (root / "labels" / "pets.txt").symlink_to(root.parent / "secret.txt")
+    with pytest.raises(InputError, match=r"pets\.txt: label list 'pets' leads out of the asset folder"):
+        Catalog([root]).labels("pets")
+    write(root / "labels" / "own.txt", "cat\n")
+    (root / "labels" / "cats.txt").symlink_to("own.txt")
+    assert Catalog([root]).labels("cats") == ("cat",)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom permissions bind")
+def test_an_unreadable_label_list(root):
+    write(root / "labels" / "pets.txt", "cat\n").chmod(0)
+    with pytest.raises(StorageError, match=r"pets\.txt: can't be read"):
+        Catalog([root]).labels("pets")
+
+
 def test_search_path(root, monkeypatch):
     monkeypatch.chdir(root.parent)
     for name in ("one", "two", "extra", "plugin"):
@@ -228,6 +254,8 @@ def test_search_path(root, monkeypatch):
     assert [folder.name for folder in folders[1:]] == ["plugin", "assets", "one", "two", "extra"]
     with pytest.raises(InputError, match="--assets names 'none'"):
         search_path([Path("none")])
+    with pytest.raises(StorageError, match="n: can't be read: File name too long"):
+        search_path([Path("n" * 300)])
     monkeypatch.setenv("MLMS_ASSETS", "nowhere")
     with pytest.raises(InputError, match=r"\$MLMS_ASSETS names 'nowhere'"):
         search_path()

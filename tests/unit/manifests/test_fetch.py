@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -22,7 +23,7 @@ from mlms.progress import Silent
 
 CONTENT = bytes(range(256)) * 1000
 CUT = 140_000
-"""Inside of the third chunk of 64 KiB, so that two are kept."""
+"""Inside of the third chunk of 64 KiB."""
 
 
 @pytest.fixture
@@ -104,19 +105,19 @@ def test_a_cut_off_download_resumes_in_the_same_call(server: WeightsServer, cach
     server.faults.append(Fault(cut=CUT))
     progress = Counting()
     assert fetch(url, digest, progress=progress, settings=cache).read_bytes() == CONTENT
-    assert server.requests == [("/net.pth", None), ("/net.pth", "bytes=131072-")]
+    assert server.requests == [("/net.pth", None), ("/net.pth", f"bytes={CUT}-")]
     assert progress.total == progress.done == len(CONTENT)
 
 
 def test_a_cut_off_download_keeps_its_part_for_the_next_call(server: WeightsServer, cache: FetchSettings) -> None:
     url, digest = server.put("/net.pth", CONTENT)
     server.faults.append(Fault(cut=CUT))
-    with pytest.raises(FetchError, match="cut off, 131072 bytes are kept") as caught:
+    with pytest.raises(FetchError, match=f"cut off, {CUT} bytes are kept") as caught:
         fetch(url, digest, progress=Silent(), settings=once(cache))
     assert all(word in str(caught.value.hint) for word in ("MLMS_MIRROR", "wget -O", url, str(cache.cache)))
     assert leftovers(cache) == [".etag", ".part"]
     assert fetch(url, digest, progress=Silent(), settings=once(cache)).read_bytes() == CONTENT
-    assert server.requests[-1] == ("/net.pth", "bytes=131072-")
+    assert server.requests[-1] == ("/net.pth", f"bytes={CUT}-")
     assert leftovers(cache) == [".pth"]
 
 
@@ -206,6 +207,74 @@ def test_a_redirect_is_followed(server: WeightsServer, cache: FetchSettings) -> 
     url, digest = server.put("/net.pth", CONTENT)
     server.faults.append(Fault(status=302, location=url))
     assert fetch(f"{server.base}/old.pth", digest, progress=Silent(), settings=cache).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("url", ["http://[bad", "http://host:port/net.pth"])
+def test_refuses_what_is_no_url(cache: FetchSettings, url: str) -> None:
+    mirrored = FetchSettings(cache=cache.cache, mirror=url)
+    for asked, where in ((url, cache), ("https://example.org/net.pth", mirrored)):
+        with pytest.raises(InputError, match="not an http or https URL"):
+            fetch(asked, "0" * 64, progress=Silent(), settings=where)
+
+
+@pytest.mark.parametrize("location", ["http://[bad", "http://host:port/", "file:///etc/passwd"])
+def test_a_redirect_to_nowhere(server: WeightsServer, cache: FetchSettings, location: str) -> None:
+    url, digest = server.put("/net.pth", CONTENT)
+    server.faults.append(Fault(status=302, location=location))
+    with pytest.raises(FetchError, match="cannot download"):
+        fetch(url, digest, progress=Silent(), settings=cache)
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "²"])
+def test_a_length_that_is_no_number(server: WeightsServer, cache: FetchSettings, length: str) -> None:
+    url, digest = server.put("/net.pth", CONTENT)
+    server.faults.append(Fault(headers={"Content-Length": length}))
+    assert fetch(url, digest, progress=Silent(), settings=cache).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "unheard-of"])
+def test_an_encoding_that_was_not_asked_for_is_not_undone(
+    server: WeightsServer, cache: FetchSettings, encoding: str
+) -> None:
+    packed = gzip.compress(CONTENT)
+    url, digest = server.put("/net.tar.gz", packed)
+    server.faults.append(Fault(headers={"Content-Encoding": encoding}))
+    assert fetch(url, digest, progress=Silent(), settings=cache).read_bytes() == packed
+
+
+def test_a_reason_cannot_steer_the_terminal(server: WeightsServer, cache: FetchSettings) -> None:
+    url, digest = server.put("/net.pth", CONTENT)
+    server.faults.append(Fault(status=404, reason="\x1b[31mEvil\x1b]0;own\x07"))
+    with pytest.raises(FetchError, match="404") as caught:
+        fetch(url, digest, progress=Silent(), settings=cache)
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        None,
+        Fault(status=404),
+        Fault(status=503),
+        Fault(status=302, location="ftp://me:s3cr3t@a"),
+        Fault(status=302, location="http://me:s3/cr3t@a"),
+        Fault(cut=CUT),
+    ],
+)
+def test_no_message_has_a_password_or_token(server: WeightsServer, cache: FetchSettings, fault: Fault | None) -> None:
+    _, digest = server.put("/net.pth", CONTENT)
+    base = server.base.replace("//", "//me:s3cr3t@")
+    if fault:
+        server.faults.append(fault)
+    with pytest.raises(FetchError) as caught:
+        fetch(f"{base}/net.pth?token=s3cr3t", digest if fault else "0" * 64, progress=Silent(), settings=once(cache))
+    assert "s3cr3t" not in str(caught.value)
+    assert "/net.pth?token=…" in str(caught.value)
+    mirrored = FetchSettings(cache=cache.cache, mirror=base.replace("127.0.0.1", "127.0.0.2:1/"), attempts=1)
+    for settings_ in (mirrored, offline(cache)):
+        with pytest.raises(FetchError) as caught:
+            fetch("https://a/b?s3cr3t", "0" * 64, progress=Silent(), settings=settings_)
+        assert "s3cr3t" not in str(caught.value)
 
 
 def test_a_mirror_keeps_path_and_query(server: WeightsServer, cache: FetchSettings) -> None:

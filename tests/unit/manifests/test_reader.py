@@ -1,10 +1,16 @@
 import hashlib
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from mlms.errors import DocumentError, StorageError
-from mlms.manifests import reader
+from mlms.manifests import reader, yaml12
 from mlms.manifests.reader import parse_document, place_of, read_document
+from mlms.manifests.schema import check
+from mlms.manifests.yaml12 import load
 
 
 def message(text):
@@ -69,6 +75,48 @@ def test_place_of_values_keys_and_the_nearest_thing_around(tmp_path):
     assert str(place_of(path, ("zzz",), key=True)) == f"{path}:2:1"
     path.unlink()
     assert str(place_of(path, ("a",))) == str(path)
+
+
+def test_a_thousand_problems_are_placed_by_reading_once_more(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+    path.write_text("kind: manifest\nname: a\n" + "".join(f"key{number}: 1\n" for number in range(1200)))
+    document, inline = read_document(path), parse_document(path.read_text() + "# inline\n")
+    loads = []
+    monkeypatch.setattr(yaml12, "load", lambda *arguments: loads.append(arguments) or load(*arguments))
+    for checked in (document, inline):
+        loads.clear()
+        with pytest.raises(DocumentError) as caught:
+            check(checked)
+        assert len(loads) == 1
+        assert [problem.place.line for problem in caught.value.problems[-2:]] == [1201, 1202]
+        shown = str(caught.value).splitlines()
+        assert len(shown) < 50
+        assert shown[-1] == f"... and {len(caught.value.problems) - 20} more problems"
+    path.write_text("# one line more\n" + path.read_text())
+    assert place_of(path, ("name",)).line == 3
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(DocumentError, match="the document is empty"):
+        read_document(tmp_path / "pipe.yaml")
+    assert str(place_of(tmp_path / "pipe.yaml", ("a",))) == str(tmp_path / "pipe.yaml")
+
+
+def test_what_comes_through_a_pipe_is_read_to_its_end(tmp_path):
+    reading, writing = os.pipe()
+    text = f"a: {'x' * 2**20}\n"
+
+    def write():
+        time.sleep(0.2)
+        with os.fdopen(writing, "w") as file:
+            file.write(text)
+
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(write)
+        assert read_document(Path(f"/dev/fd/{reading}")).data == {"a": "x" * 2**20}
+        written.result()
+    os.close(reading)
 
 
 def test_place_in_text_without_a_file():

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from mlms.manifests.catalog import Catalog
 from mlms.manifests.durations import seconds
 from mlms.manifests.reader import parse_document, read_document
 from mlms.manifests.resolver import evaluation_data, resolve
-from mlms.manifests.types import Requirement, ScenarioSpec, Step, TraceSpec
+from mlms.manifests.types import Requirement, ScenarioSpec, Step, TraceSpec, Weights
 
 MODEL = """\
 kind: model
@@ -342,6 +343,20 @@ def test_evaluation_data_is_plain(one):
     assert json.loads(json.dumps(data)) == data
     assert data["model"]["input"] == [{"name": "image", "dtype": "float32", "shape": [3, 8, 8]}]
     assert Path(data["model"]["file"]).name == "b-1.0.0.yaml"
+
+
+def test_evaluation_data_has_no_secrets(one):
+    evaluation = one("model: b\ndataset: images\ntrace: {level: model, otlp: 'http://me:s3cr3t@host:4317'}\n")
+    weights = Weights(url="https://me:s3cr3t@host/net.pth?sig=s3cr3t", sha256="abcdef12")
+    source = replace(evaluation.model.source, weights=weights, files={"words": weights})
+    requirement = replace(evaluation.model.framework, url="grpc://me:s3cr3t@host:8001")
+    model = replace(evaluation.model, source=source, framework=requirement)
+    data = evaluation_data(replace(evaluation, model=model))
+    assert data["trace"]["otlp"] == "http://host:4317"
+    assert data["model"]["source"]["weights"]["url"] == "https://host/net.pth?sig=…"
+    assert data["model"]["source"]["files"]["words"]["url"] == "https://host/net.pth?sig=…"
+    assert data["model"]["framework"]["url"] == "grpc://host:8001"
+    assert "s3cr3t" not in json.dumps(data)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,9 @@ def test_numbers_that_are_not_finite_are_refused(text):
     assert "finite" in problem.message
 
 
-def test_number_with_too_many_digits_is_refused():
-    assert "digits" in problems("a: " + "9" * 5000)[0].message
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 4000, "0o" + "7" * 5000])
+def test_number_with_too_many_digits_is_refused(number):
+    assert "digits" in problems(f"a: {number}")[0].message
 
 
 def test_duplicate_keys_are_all_reported_with_their_first_line():

@@ -12,6 +12,7 @@ from mlms.scenarios.measurement import Measurement
 def test_a_median_is_of_predictions_of_one_size() -> None:
     nothing = cast("Any", None)
     measured = Measurement(
+        began=0,
         starts=np.array([0, 100, 200, 300]),
         ends=np.array([10, 130, 220, 340]),
         answered=((1,), (1, 2, 3), (4,), (5, 6, 7)),

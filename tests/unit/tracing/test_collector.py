@@ -52,6 +52,19 @@ def test_user_and_password_are_not_shown() -> None:
     assert "hush" not in repr(made)
 
 
+def test_a_target_of_grpc_has_no_user() -> None:
+    made = collector("me:hush@host:4317")
+    assert (made.endpoint, made.target) == ("host:4317", "host:4317")
+    assert collector("unix:/tmp/a@b?c#d").target == "unix:/tmp/a@b?c#d"
+
+
+@pytest.mark.parametrize("endpoint", ["http://me:hush@", "http://me:hu/sh@host", "http://[hush@host", "http://a:hush"])
+def test_what_is_wrong_with_an_endpoint_is_said_without_its_password(endpoint: str) -> None:
+    with pytest.raises(ValueError, match=r"the endpoint .* (names no host|is no URL)") as caught:
+        collector(endpoint)
+    assert "me:" not in str(caught.value)
+
+
 def test_headers_are_percent_decoded_and_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX + "HEADERS", "authorization=Bearer%20hush, X-Team = a=b")
     made = collector("http://host")

@@ -106,6 +106,12 @@ def test_an_empty_and_a_missing_file_are_refused(tmp_path: Path) -> None:
         SpanTable.read(tmp_path / "none")
 
 
+def test_what_can_t_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "spans.parquet").mkdir()
+    with pytest.raises(StorageError, match=r"spans\.parquet: can't be read: Is a directory"):
+        SpanTable.read(tmp_path / "spans.parquet")
+
+
 def test_another_parquet_file_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "other")
     with pytest.raises(StorageError, match="has the columns a; expected trace_id"):

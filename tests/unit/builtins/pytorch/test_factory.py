@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from mlms.errors import InputError, ModelError, OutOfMemoryError
 
 torch = pytest.importorskip("torch")
 from fakes.model_assets import torch_model  # noqa: E402 (after importorskip)
+from fakes.weights_server import WeightsServer  # noqa: E402
 from mlms.builtins.pytorch.factory import build  # noqa: E402
 
 PACKAGES = ["fakes.torch_factories"]
@@ -44,6 +47,31 @@ def test_packages_are_dotted_prefixes(packages: list[str], allowed: bool) -> Non
         with pytest.raises(InputError, match="doesn't allow") as caught:
             build(torch_model("linear"), packages)
         assert (", ".join(packages) or "none") in caught.value.message
+
+
+@pytest.mark.parametrize("way", ["from_hub", "from_url", "to_file"])
+def test_a_factory_gets_nothing_past_mlms(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    kept = tmp_path / "hub" / "checkpoints" / "net.pth"  # what was downloaded before doesn't count either
+    kept.parent.mkdir(parents=True)
+    torch.save({}, kept)
+    with WeightsServer() as server:
+        url, _ = server.put("/net.pth", kept.read_bytes())
+        arguments = {"way": way, "url": url, "file": str(tmp_path / "file")}
+        with pytest.raises(InputError, match=r"downloading wants weights of its own from torch\.hub") as caught:
+            build(torch_model("downloading", arguments), PACKAGES)
+        assert "source.weights" in str(caught.value.hint)
+        assert server.requests == []
+        torch.hub.download_url_to_file(url, str(tmp_path / "file"), progress=False)  # afterwards it is as it was
+        assert torch.hub.get_dir() == str(tmp_path / "hub")
+
+
+def test_pretrained_models_of_torchvision_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torchvision")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name, arguments in (("resnet18", {"weights": "DEFAULT"}), ("segmentation.fcn_resnet50", {})):
+        with pytest.raises(InputError, match="past mlms"):
+            build(torch_model(f"torchvision.models:{name}", arguments), ["torchvision.models"])
 
 
 @pytest.mark.parametrize("name", ["os:getcwd", "fakes.torch_factories:getcwd", "fakes.torch_factories:torch.load"])

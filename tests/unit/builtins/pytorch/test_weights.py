@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,35 @@ def test_files_that_are_no_weights(tmp_path: Path, name: str, content: bytes | s
         load_weights(linear(), path)
 
 
-@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], torch.zeros(3)])
+@pytest.mark.parametrize("pickled", [b"0.", b"h\x05.", b"g1\n.", b"\x80\x02c\n\nq.", b"\x80\x02}s."])
+def test_damaged_pickles(tmp_path: Path, pickled: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "zipped.pth", "w") as file:
+        file.writestr("a/data.pkl", pickled)
+        file.writestr("a/version", "3")
+    (tmp_path / "plain.pth").write_bytes(pickled)
+    for name in ("zipped.pth", "plain.pth"):
+        with pytest.raises(InputError, match="can't be read") as caught:
+            load_weights(linear(), tmp_path / name)
+        assert "weights_only" not in str(caught.value)
+
+
+def test_what_holds_more_than_tensors_comes_without_advice_to_run_it(tmp_path: Path) -> None:
+    torch.save(Named(), tmp_path / "net.pth")
+    (tmp_path / "noise.pth").write_bytes(b"no weights at all, but a text that is long enough")
+    for name in ("net.pth", "noise.pth"):
+        with pytest.raises(InputError, match=r"can't be read: it is no file of torch\.save's, or holds more") as caught:
+            load_weights(linear(), tmp_path / name)
+        assert "weights_only" not in str(caught.value)
+
+
+def test_complex_weights_do_not_lose_a_part(tmp_path: Path) -> None:
+    state = {key: value.to(torch.complex64) for key, value in linear().state_dict().items()}
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(InputError, match=r"4 are complex numbers, .* \(body\.weight, "):
+        load_weights(linear(), tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], torch.zeros(3), {1: torch.zeros(3)}])
 def test_files_without_a_state_dict(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "net.pth")
     with pytest.raises(InputError, match="hold no state dict"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,48 @@ def test_pickled_objects_are_refused(tmp_path: Path) -> None:
     np.savez(path, x=np.array([{"a": 1}], dtype=object))
     with pytest.raises(DataError, match="can't be read"):
         read(path, values="x")
+
+
+def header(text: str) -> bytes:
+    """A .npy file of that header and no more."""
+    line = text.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (3,",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (" + "9" * 30 + ",)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (4000000000000000000,)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (3,)}",
+        "nonsense(",
+    ],
+)
+def test_a_damaged_header(tmp_path: Path, described: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("x.npy", header(described))
+    with pytest.raises(DataError, match=r"a\.npz: the file can't be read: ."):
+        read(tmp_path / "a.npz", values="x")
+
+
+@pytest.mark.parametrize(("offset", "value"), [(8, 99), (6, 1)], ids=["compression", "encrypted"])
+def test_a_zip_file_that_can_not_be_unpacked(tmp_path: Path, offset: int, value: int) -> None:
+    path = write(tmp_path / "a.npz", x=IMAGES)
+    content = bytearray(path.read_bytes())
+    for start in (0, content.index(b"PK\x01\x02") + 2):  # the local header, and the directory's
+        content[start + offset] = value
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz: the file can't be read: ."):
+        read(path, values="x")
+
+
+def test_an_array_without_a_name(tmp_path: Path) -> None:
+    with (tmp_path / "a.npz").open("wb") as file:
+        np.save(file, IMAGES)
+    with pytest.raises(DataError, match="one array without a name") as caught:
+        read(tmp_path / "a.npz", values="x")
+    assert "savez" in str(caught.value.hint)
 
 
 def test_lengths_that_differ(tmp_path: Path) -> None:

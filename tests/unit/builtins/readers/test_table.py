@@ -116,6 +116,13 @@ def test_a_target_that_is_no_label(tmp_path: Path) -> None:
     assert f"{tmp_path / 'a.csv'}:3:" in str(caught.value)
 
 
+def test_more_digits_than_a_number_has(tmp_path: Path) -> None:
+    digits = "9" * 5000
+    assert listed(read(tmp_path / "a.csv", f"x\n{digits}\n", value="x")) == [("0", digits, None)]
+    with pytest.raises(DataError, match=r"a\.csv:3: there is no class 9{18}\.\.\."):
+        read(tmp_path / "a.csv", f"x,y\na,1\na,{digits}\n", ("a", "b"), value="x", target="y")
+
+
 def test_an_id_that_comes_twice(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="also that of line 2") as caught:
         read(tmp_path / "a.csv", "x,n\na,1\nb,1\n", value="x", id="n")
