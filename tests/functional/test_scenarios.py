@@ -187,7 +187,7 @@ def test_a_peak_that_no_load_reaches_is_exit_code_1() -> None:
     rules = {"type": "multi_stream", "samples_per_query": 2, "min_duration": 0, "target_latency": 1e-6}
     ended = mlms("find-peak", manifest(scenario=rules, warmup=2), "-o", "runs")
     assert ended.code == 1, ended.err
-    assert "no samples_per_query that was tried is valid" in ended.out
+    assert "no samples_per_query from 1 on that was tried is valid; a query is of one sample at least" in ended.out
 
 
 @pytest.mark.parametrize(
