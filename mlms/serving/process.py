@@ -54,6 +54,8 @@ class Worker:
         memory = Path("/dev/shm")
         self._shared = Path(tempfile.mkdtemp(prefix="mlms-", dir=memory if memory.is_dir() else None))
         self._doing = "starting"
+        scratch = self._folder / "tmp"  # of its own, since a worker that is ended leaves its temporary files behind
+        scratch.mkdir()
         try:
             with (self._folder / "log").open("wb") as log:
                 self._process = subprocess.Popen(
@@ -62,6 +64,7 @@ class Worker:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
+                    env=os.environ | {"TMPDIR": str(scratch)},
                 )
         except OSError as error:
             self._remove_folders()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -272,6 +273,22 @@ def test_threads_that_begin_at_once_share_memory_with_the_worker_only(tmp_path: 
             list(pool.map(work, range(THREADS)))
     finally:
         worker.close()
+
+
+@pytest.mark.parametrize("end", [Worker.close, Worker.kill], ids=["closed", "killed"])
+def test_a_workers_temporary_files_go_with_it(tmp_path: Path, end: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A serving module unpacks a model into a temporary folder, which its runtime may read until the end."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    unpacking = f"import tempfile\nfolder = tempfile.mkdtemp()\n{ECHO}"
+    (tmp_path / "serving.py").write_text(unpacking.replace('"version": "1"', '"version": folder'))
+    worker = Worker("echo", tmp_path / "serving.py", this_environment(), 60.0)
+    folder = Path(worker.ask("load", model={}, weights=None, device="cpu", options={})["value"]["framework"]["version"])
+    assert folder.is_dir()
+    assert folder.is_relative_to(tmp_path / "temporary")
+    end(worker)
+    worker.close()
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_what_broke_off_an_answer_spoils_no_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
