@@ -51,7 +51,7 @@ NULL_MODEL = {
     "name": "null",
     "task": "image_classification",
     "framework": "null",
-    "source": {"factory": "null:null", "weights": {"random": {}}},
+    "source": {"weights": {"random": {}}},
     "input": [{"name": "x", "dtype": "float32", "shape": [1]}],
 }
 

@@ -11,6 +11,7 @@ import click
 from mlms.cli import options
 from mlms.errors import DocumentError, InputError, Place, Problem
 from mlms.manifests.types import SCENARIOS
+from mlms.tracing.levels import LEVELS
 
 OPTIONS = {
     "model": "--model",
@@ -187,10 +188,14 @@ def _in_options(problem: Problem) -> Problem:
 
 
 def _named(text: str) -> str:
-    """A text with options in place of the keys in it; those of one word only where they are quoted as keys are."""
+    """A text with options in place of the keys in it; those of one word only where they are quoted as keys are, and
+    the names of trace levels never.
+    """
     for way, option in OPTIONS.items():
         key = way.rpartition(".")[2]
-        text = re.sub(rf"'(scenario\.|trace\.)?{key}'", option, text)
+        if key not in LEVELS:
+            text = re.sub(rf"'(scenario\.|trace\.)?{key}'", option, text)
+        text = re.sub(rf"\b{re.escape(way)}\b", option, text) if "." in way else text
         if "_" in key:
             text = re.sub(rf"\b(scenario\.)?{key}\b", option, text)
     return text

@@ -126,7 +126,9 @@ def test_leveled(tmp_path: Path) -> None:
 def test_leveled_needs_a_level_to_go_to(tmp_path: Path) -> None:
     ended = mlms(*DIGITS, *QUICK, "--output", str(tmp_path), "--leveled")
     assert ended.code == 2
-    assert "'trace.leveled'" in ended.err
+    assert (
+        "--leveled: leveled profiling goes from the level 'model' down to --trace-level, which is 'model'" in ended.err
+    )
     assert "such as layer" in ended.err
 
 
