@@ -69,7 +69,7 @@ def where_time_goes(
     trace = read_trace(opened)
     trace.need("layer")
     roof = find_roof(opened, measure, progress)
-    no_roof = obstacle(opened.record, load_plugins()) if roof is None else None
+    no_roof = obstacle(opened.record, load_plugins()) if roof is None and measure else None
     return overview(trace, roof, top, no_roof or NOT_MEASURED)
 
 

@@ -12,7 +12,7 @@ from mlms.hooks.types import Context
 from mlms.runs.directory import root_from
 from mlms.runs.run import Run
 from mlms.runs.store import find, scan
-from mlms.tracing.storage import reading
+from mlms.storage import reading
 
 if TYPE_CHECKING:
     from mlms.analysis import comparison

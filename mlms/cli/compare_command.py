@@ -95,7 +95,7 @@ def _show(
     if output is None:
         click.echo(text, nl=False)
         return
-    from mlms.tracing.storage import writing
+    from mlms.storage import writing
 
     with writing(output):
         output.write_text(text, "utf-8")

@@ -91,8 +91,8 @@ def export(run: str, format_: str, output: Path | None, root: Path | None) -> No
     folded      stacks for flame graphs
     """
     from mlms.errors import InputError
+    from mlms.storage import whole_file
     from mlms.tracing import formats
-    from mlms.tracing.storage import whole_file
 
     spans = _spans(run, root)
     counters = _counters(run, root).series() if FORMATS[format_].counters else []

@@ -17,7 +17,7 @@ from mlms.manifests.names import suggestion
 from mlms.manifests.places import cache_folder
 from mlms.manifests.types import EnvironmentSpec
 from mlms.progress import Progress
-from mlms.tracing.storage import reading
+from mlms.storage import reading
 
 
 def folder() -> Path:

@@ -14,7 +14,7 @@ from mlms.hooks.components import Components
 from mlms.hooks.types import Context, Exporter
 from mlms.manifests.schema import problems_against
 from mlms.runs.run import Run
-from mlms.tracing.storage import writing
+from mlms.storage import writing
 
 
 def make_exporter(name: str, options: Mapping[str, Any], components: Components, context: Context) -> Exporter:

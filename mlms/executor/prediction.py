@@ -22,7 +22,7 @@ from mlms.manifests.types import Evaluation
 from mlms.pipeline.preparation import prepare, stack
 from mlms.pipeline.stages import apply
 from mlms.progress import Progress
-from mlms.tracing.storage import reading
+from mlms.storage import reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from mlms.runs.run import Run
 from mlms.scenarios.loadgen import Measurement, Queries, Seeds
 from mlms.tracing.clock import unix_ns
 from mlms.tracing.otlp import ExportReport, endpoint_from_environment, send
-from mlms.tracing.utf8 import storable
+from mlms.utf8 import storable
 
 if TYPE_CHECKING:
     import polars as pl

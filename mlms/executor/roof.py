@@ -47,15 +47,15 @@ def roof_of(
 
 def obstacle(record: Mapping[str, Any], components: Components) -> str | None:
     """What keeps a run's roof from being measured here, in words; None where nothing does."""
-    way, environment, name = way_of(record), record["environment"], record["framework"]["name"]
+    way, environment, framework = way_of(record), record["environment"], record["framework"]
     if way is None:
         return "where this model ran isn't told, so what that machine can do at most can't be measured"
-    if not isinstance(_framework(record, components), MeasuresRoof):
-        return f"{name} has no way to measure what a machine can do at most"
-    distribution = record["framework"]["distribution"]
-    here = describe_environment([distribution])
-    if machine(here) != machine(environment) or here["packages"].get(distribution) != way.version:
-        return f"'mlms analyze RUN' measures them, once, on the machine of this run and with its {name} {way.version}"
+    here = describe_environment([framework["distribution"]])
+    if machine(here) != machine(environment) or here["packages"].get(framework["distribution"]) != way.version:
+        there = f"the machine of this run and with its {framework['name']} {way.version}"
+        return f"'mlms analyze RUN' measures them, once, on {there}"
+    if not isinstance(_framework(record, components), MeasuresRoof):  # last, as it may import a framework
+        return f"{framework['name']} has no way to measure what a machine can do at most"
     return None
 
 

@@ -14,7 +14,7 @@ from mlms.manifests.names import NAME, Reference, precedence, suggestion
 from mlms.manifests.places import cache_folder
 from mlms.manifests.reader import place_of
 from mlms.manifests.types import DEFAULT_VERSION, KINDS, DatasetAsset, FrameworkAsset, Kind, ModelAsset
-from mlms.tracing.storage import reading
+from mlms.storage import reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from mlms.errors import DocumentError, FetchError, InputError, StorageError
 from mlms.runs import record as run_record
 from mlms.runs.partial import LATENCIES, LOG, SCRATCH, claim, failed, keep, partial
-from mlms.tracing.storage import writing
-from mlms.tracing.utf8 import storable
+from mlms.storage import writing
+from mlms.utf8 import storable
 
 if TYPE_CHECKING:
     import polars as pl

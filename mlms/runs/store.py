@@ -11,7 +11,7 @@ from mlms.errors import Place, StorageError, UnknownNameError
 from mlms.runs.partial import FAILED
 from mlms.runs.record import FILE
 from mlms.runs.run import Run
-from mlms.tracing.storage import reading
+from mlms.storage import reading
 
 LAST = "@last"
 _MOST_NAMED = 5

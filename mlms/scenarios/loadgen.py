@@ -38,7 +38,7 @@ from mlms.scenarios.sut import (
     offline,
     single_stream,
 )
-from mlms.tracing.storage import writing
+from mlms.storage import writing
 
 __all__ = ["Measurement", "Queries", "Seeds", "measure"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from mlms.errors import Place, StorageError
-from mlms.tracing.storage import reading, writing
+from mlms.storage import reading, writing
 
 ROW_GROUP = 1 << 16
 """Rows that are written, and can be read, without the others."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mlms.tracing.events import ENTER, EXIT, FAILED, Buffer, new_events
 from mlms.tracing.observations import Activities, Counter
-from mlms.tracing.utf8 import escaped
+from mlms.utf8 import escaped
 
 SPILL_BYTES = 256 << 20
 REPORTED_AT_ONCE = 20_000

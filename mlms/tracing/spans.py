@@ -34,7 +34,7 @@ import polars as pl
 from mlms.tracing import attributes as attribute_text
 from mlms.tracing import parquet
 from mlms.tracing.levels import LEVEL_ATTRIBUTE
-from mlms.tracing.utf8 import escaped
+from mlms.utf8 import escaped
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,14 +77,20 @@ def test_one_screen_answers_where_the_time_goes(runs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("component", "said"),
+    ("component", "here", "said"),
     [
-        ("pytorch", "'mlms analyze RUN' measures them, once, on the machine of this run and with its pytorch"),
-        ("elsewhere", "pytorch has no way to measure what a machine can do at most"),
+        ("pytorch", False, "'mlms analyze RUN' measures them, once, on the machine of this run and with its pytorch"),
+        ("elsewhere", True, "pytorch has no way to measure what a machine can do at most"),
     ],
 )
-def test_without_a_known_machine_it_says_how_to_measure_it_or_why_not(runs: Path, component: str, said: str) -> None:
-    resnet50(runs, evaluation={"name": "x", "framework": {"component": component}})
+def test_without_a_known_machine_it_says_how_to_measure_it_or_why_not(
+    runs: Path, component: str, here: bool, said: str
+) -> None:
+    changes: dict[str, Any] = {"evaluation": {"name": "x", "framework": {"component": component}}}
+    if here:
+        changes["environment"] = describe_environment(["torch"])
+        changes["framework"] = {**record()["framework"], "installed": changes["environment"]["packages"]["torch"]}
+    resnet50(runs, **changes)
     ended = mlms("analyze", "@last")
     assert ended.code == 0
     assert "bound" not in ended.out.partition("No bounds")[0]

@@ -70,10 +70,8 @@ def test_no_summary_is_cut_or_wrapped_on_a_terminal_of_80_columns() -> None:
 
 
 def test_every_option_says_what_it_does() -> None:
-    for path, found in commands():
-        for parameter in found.params:
-            if isinstance(parameter, click.Option) and not (parameter.show_default or parameter.help):
-                pytest.fail(f"mlms {path} {parameter.opts[0]} has no help")
+    options = [(path, each) for path, found in commands() for each in found.params if isinstance(each, click.Option)]
+    assert [f"mlms {path} {each.opts[0]}" for path, each in options if not (each.show_default or each.help)] == []
 
 
 @pytest.mark.parametrize("argument", ["--version", "--help"])

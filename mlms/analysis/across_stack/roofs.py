@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlms.hooks.types import Roof
-from mlms.tracing.storage import writing
+from mlms.storage import writing
 
 FOLDER = "roofs"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlms.errors import StorageError
-from mlms.tracing.storage import whole_file
+from mlms.storage import whole_file
 
 
 def names(folder: Path) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlms.tracing.utf8 import escaped, storable
+from mlms.utf8 import escaped, storable
 
 TEXT = st.text(st.characters())  # with surrogates
 DATA = st.recursive(TEXT | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner))
@@ -27,4 +27,5 @@ def test_other_text_stays(text: str) -> None:
 
 @given(DATA)
 def test_all_of_it_can_be_written(data: Any) -> None:
-    json.dumps(storable(data), ensure_ascii=False).encode("utf-8")
+    written = json.dumps(storable(data), ensure_ascii=False).encode("utf-8")
+    assert json.loads(written) == storable(data)

@@ -27,9 +27,8 @@ def writing(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        at = Path(error.filename) if isinstance(error.filename, str) else place
         hint = _HINTS.get(error.errno or 0, _ELSEWHERE)
-        raise StorageError(f"can't write here: {error.strerror or error}", place=Place(at), hint=hint) from error
+        raise _at(place, "can't write here", error, hint) from error
 
 
 @contextmanager
@@ -38,8 +37,12 @@ def reading(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        at = Path(error.filename) if isinstance(error.filename, str) else place
-        raise StorageError(f"can't be read: {error.strerror or error}", place=Place(at)) from error
+        raise _at(place, "can't be read", error) from error
+
+
+def _at(place: Path, what: str, error: OSError, hint: str | None = None) -> StorageError:
+    file = Path(error.filename) if isinstance(error.filename, str) else place
+    return StorageError(f"{what}: {error.strerror or error}", place=Place(file), hint=hint)
 
 
 @contextmanager
